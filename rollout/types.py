@@ -139,6 +139,7 @@ class RolloutGroup(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def num_completion_tokens(self) -> int:
+        """Tokens that the policy wrote."""
         return sum(len(completion.token_ids) for completion in self.completions)
 
     @property
