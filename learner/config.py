@@ -27,7 +27,11 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     clip_high: float = 0.28
     """PPO clip: the ratio stays below 1 + clip_high."""
     importance_cap: float = 2.0
-    """Truncated importance correction of trainer/rollout mismatch: weights are capped here; 0: off."""
+    """Truncated importance correction of trainer/rollout mismatch: weights are capped here. 0: no weights;
+    the PPO clip then acts on the ratio to the rollout policy (above 0 there is nothing for it to clip)."""
+    length_normalizer: int = 512
+    """Constant that dr_grpo and rloo divide a completion's summed token losses by; its usual value is the
+    completion length limit. The other estimators do not use it."""
     kl_coefficient: float = 0.0
     """Weight of the KL to the reference policy; 0 loads no reference."""
     micro_batch_tokens: int = 16_384

@@ -1,0 +1,46 @@
+"""Taking turns on one GPU: rollout, grading, evaluation and training each need all of its memory.
+
+A *party* holds the card while any of its users does; when the last one leaves, a waiting party gets
+the card: the old party is put to sleep (vLLM frees its memory), the new one is woken. A party that
+holds the card admits its own newcomers at once, so refills of a batch do not force extra switches.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+Switch = Callable[[], Awaitable[None]]
+
+
+class Turns:
+    """An asynchronous lock shared inside a party and exclusive between parties."""
+
+    def __init__(self, wake: Mapping[str, Switch], sleep: Mapping[str, Switch]) -> None:
+        """`wake` and `sleep` map a party's name to what must run when it gains or loses the card."""
+        self._wake, self._sleep = wake, sleep
+        self._party = ""
+        self._users = 0
+        self._changed = asyncio.Condition()
+        self.num_switches = 0
+
+    @asynccontextmanager
+    async def hold(self, party: str) -> AsyncIterator[None]:
+        """Use the card as `party`; waits while another party uses it."""
+        await self._enter(party)
+        try:
+            yield
+        finally:
+            async with self._changed:
+                self._users -= 1
+                self._changed.notify_all()
+
+    async def _enter(self, party: str) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._users == 0 or self._party == party)
+            if self._party != party:
+                if self._party in self._sleep:
+                    await self._sleep[self._party]()
+                if party in self._wake:
+                    await self._wake[party]()
+                self._party, self.num_switches = party, self.num_switches + 1
+            self._users += 1
