@@ -71,9 +71,9 @@ doctor: setup  ## Check this machine and its environment
 	$(BIN)/beneficial-rl doctor
 
 lock: setup  ## Resolve the environments again, keeping what need not change
-	$(BIN)/uv pip compile --quiet --generate-hashes --no-header --no-annotate --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --generate-hashes --custom-compile-command "make lock" --no-annotate --python-version 3.11 \
 		--override requirements/cpu-overrides.txt requirements/cpu.in -o requirements/cpu.txt
-	$(BIN)/uv pip compile --quiet --no-header --no-annotate --python-version 3.11 \
+	$(BIN)/uv pip compile --quiet --custom-compile-command "make lock" --no-annotate --python-version 3.11 \
 		--python-platform x86_64-manylinux_2_28 \
 		--override requirements/gpu-overrides.txt requirements/gpu.in -o requirements/gpu.txt
 

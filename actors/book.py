@@ -38,14 +38,14 @@ class RunBook:
         ledger: Ledger,
         sampler: MixSampler,
         compute: ComputeLedger,
-        diagnosis: Diagnosis,
         show: Show,
         tell: Callable[[str], None],
         gauges: Callable[[], Mapping[str, float]],
     ) -> None:
         """`show` takes each step's figures, `tell` takes words, `gauges` gives the fleet's and judge's figures."""
         self._config, self._folder, self._ledger = config, folder, ledger
-        self._sampler, self._compute, self._diagnosis = sampler, compute, diagnosis
+        self._sampler, self._compute = sampler, compute
+        self.diagnosis = Diagnosis()
         self._show, self._tell, self._gauges = show, tell, gauges
         self._without_signal: set[int] = set()
         self._rewards: dict[str, list[float]] = {}
@@ -104,7 +104,7 @@ class RunBook:
         figures = self._figures(groups, metrics, seconds)
         self._folder.append_metrics(metrics.step, figures)
         self._show(figures | {"step": float(metrics.step)})
-        for sentence in self._diagnosis.words():
+        for sentence in self.diagnosis.words():
             self._tell(sentence)
 
     def note(self, text: str) -> None:
@@ -139,7 +139,7 @@ class RunBook:
         figures |= {f"gradient_share/{source}": share for source, share in metrics.gradient_share.items()}
         figures |= {f"seconds/{phase.replace(' ', '_')}": value for phase, value in seconds.items()}
         figures |= {f"reward/{source}": sum(means) / len(means) for source, means in self._rewards.items()}
-        figures |= self._diagnosis.metrics() | self._sampler.metrics() | dict(self._gauges())
+        figures |= self.diagnosis.metrics() | self._sampler.metrics() | dict(self._gauges())
         oldest = min(completion.min_policy_version for graded in groups for completion in graded.group.completions)
         figures["policy_lag"] = float(metrics.step - 1 - oldest)
         figures["tokens_per_s"] = self._num_generated_tokens / seconds["step"]

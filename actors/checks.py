@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from actors.config import Config
+from grading.templates import load_template
 from rollout.config import EngineConfig
 
 INF = float("inf")
@@ -216,6 +217,13 @@ def _local_model(dotted: str, folder: Path) -> Iterator[str]:
         yield f"{dotted}: {folder} is not a causal language model (its config.json names {found}); give one that is"
 
 
+def _template(config: Config) -> Iterator[str]:
+    try:
+        load_template(config.grading.template)
+    except ValueError as error:
+        yield f"grading.template: {error}"
+
+
 def _data(config: Config) -> Iterator[str]:
     if config.data.kind == "miniature":
         if not Path(config.data.world).is_file():
@@ -266,6 +274,7 @@ CHECKS: tuple[Check, ...] = (
     _device,
     _share_gpu,
     _models,
+    _template,
     _data,
 )
 EXPERIMENT_CHECKS: tuple[Check, ...] = (_experiment_arms, _matched_arms)

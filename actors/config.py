@@ -1,5 +1,7 @@
 """The whole configuration of a run or an experiment: one TOML file, one Struct."""
 
+from typing import Literal
+
 import msgspec
 
 from evaluation.config import EvaluationConfig
@@ -15,8 +17,7 @@ class ClusterConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     address: str = ""
     """A Ray cluster's address; empty: RAY_ADDRESS if set (as in a Ray job), else a local Ray is started."""
-    device: str = "cpu"
-    """"cpu" or "cuda"."""
+    device: Literal["cpu", "cuda"] = "cpu"
     num_cpus: int = 0
     """CPUs that a locally started Ray offers; 0: all of the machine's."""
     share_gpu: bool = False

@@ -30,7 +30,7 @@ class Trainer(Protocol):
     """The learner, all ranks together."""
 
     async def train_step(self, samples: list[TrainSample], step: int) -> StepMetrics:
-        """Do optimizer step `step` (from 1, the version that it produces)."""
+        """Do one optimizer step; `step` is how many were done before."""
         ...
 
 
@@ -63,17 +63,19 @@ class Controller:
         is_checkpoint_step: Callable[[int], bool],
         events: Events,
         clock: BusyClock,
+        learner_lock: asyncio.Lock,
         groups_per_step: int,
         max_policy_lag: int,
     ) -> None:
         """Wire a run together.
 
         `fill(n)` gives slot n's graded group; `publish(v)` brings version v to every engine, verified;
-        `checkpoint(v)` writes a checkpoint of version v and hands it to the evaluators.
+        `checkpoint(v)` writes a checkpoint of version v and hands it to the evaluators; `learner_lock` keeps
+        replacement engines from being sent weights while a step changes them.
         """
         self._fill, self._trainer, self._publish = fill, trainer, publish
         self._checkpoint, self._is_checkpoint_step = checkpoint, is_checkpoint_step
-        self._events, self._clock = events, clock
+        self._events, self._clock, self._learner_lock = events, clock, learner_lock
         self._groups_per_step, self._max_policy_lag = groups_per_step, max_policy_lag
         self._slots: dict[int, asyncio.Task[GradedGroup]] = {}
         self._dispatched = asyncio.Condition()
@@ -109,16 +111,22 @@ class Controller:
             started = time.monotonic()
             with self._clock.busy("wait"):
                 groups = await self._batch(step)
-            with self._clock.busy("train"):
-                metrics = await self._trainer.train_step(self._events.samples(groups, step), step + 1)
-            with self._clock.busy("sync"):
-                await self._publish(step + 1)
+            metrics = await self._train(groups, step)
             await self._gate.advance(step + 1)
             seconds = self._clock.take() | {"step": time.monotonic() - started}
             self._events.trained(groups, metrics, seconds)
             if self._is_checkpoint_step(step + 1):
                 with self._clock.busy("checkpoint"):
                     await self._checkpoint(step + 1)
+
+    async def _train(self, groups: Sequence[GradedGroup], step: int) -> StepMetrics:
+        """Change the weights and publish them under one lock, so that nobody is sent half of it."""
+        async with self._learner_lock:
+            with self._clock.busy("train"):
+                metrics = await self._trainer.train_step(self._events.samples(groups, step), step)
+            with self._clock.busy("sync"):
+                await self._publish(step + 1)
+        return metrics
 
     async def _batch(self, step: int) -> list[GradedGroup]:
         indices = self._indices(step)

@@ -7,7 +7,7 @@ is taken. `drain` waits for everything submitted; nothing is lost at the end of 
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
@@ -22,13 +22,44 @@ class EvaluationJob(msgspec.Struct, frozen=True, kw_only=True):
     arm: str
     seed: int
     step: int
-    path: str
-    """The checkpoint's folder."""
+    weights: str
+    """Folder of the checkpoint's weights."""
     content_hash: str
     """Hash of its weights: what a result is a result of."""
     probe_token_ids: tuple[int, ...]
     probe_logprobs: tuple[float, ...]
     """The learner's log-probabilities (nats) of the probe's tokens, to check what the engine holds."""
+
+
+class JudgeAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an evaluator finds the judge, and how it names it."""
+
+    name: str
+    """Name and revision of the judge, as results carry it."""
+    engines: tuple[str, ...]
+    """Actor names of the grader engines."""
+    namespace: str
+    parity_tolerance: float
+    """Largest allowed |log-probability difference| (nats) on a checkpoint's probe."""
+
+
+class CheckpointNotHeld(RuntimeError):
+    """The evaluator's engine does not hold the checkpoint that it was told to load."""
+
+
+def check_held(job: EvaluationJob, logprobs: Sequence[float], tolerance: float) -> None:
+    """Compare an engine's log-probabilities on the probe with those of the learner that wrote the checkpoint.
+
+    Raises:
+        CheckpointNotHeld: they differ by more than `tolerance` nats, or in number.
+    """
+    pairs = zip(logprobs, job.probe_logprobs, strict=True)
+    difference = max((abs(ours - theirs) for ours, theirs in pairs), default=0.0)
+    if not difference <= tolerance:
+        raise CheckpointNotHeld(
+            f"step {job.step} of {job.run}: log-probabilities on the probe differ by {difference:.3f} nats "
+            f"(allowed: {tolerance:g}); its evaluation would not be of the checkpoint that it names"
+        )
 
 
 class Evaluator(Protocol):
@@ -49,6 +80,22 @@ class Evaluator(Protocol):
         ...
 
 
+class EvaluationListener(Protocol):
+    """Who is told of evaluations."""
+
+    def arrived(self, result: EvaluationResult) -> None:
+        """One evaluation of a checkpoint is done."""
+        ...
+
+    def completed(self, results: Sequence[EvaluationResult]) -> None:
+        """All evaluations of a checkpoint are done."""
+        ...
+
+    def failed(self, job: EvaluationJob, reason: str) -> None:
+        """A checkpoint could not be evaluated; it may be tried again."""
+        ...
+
+
 class EvaluatorPool:
     """Evaluators and the queue between them and the controller."""
 
@@ -56,16 +103,16 @@ class EvaluatorPool:
         self,
         evaluators: Sequence[Evaluator],
         evaluations: Sequence[str],
-        on_result: Callable[[EvaluationResult], None],
-        on_failure: Callable[[EvaluationJob, str], None],
+        listener: EvaluationListener,
         max_tries: int = 2,
     ) -> None:
-        """`on_result` stores a result; `on_failure` records why a checkpoint has none."""
+        """`evaluations` are the names of those to run."""
         self._evaluators, self._names = evaluators, tuple(evaluations)
-        self._on_result, self._on_failure, self._max_tries = on_result, on_failure, max_tries
+        self._listener, self._max_tries = listener, max_tries
         self._queue: asyncio.Queue[EvaluationJob] = asyncio.Queue()
         self._known: dict[tuple[str, str], EvaluationResult] = {}
         self._workers: list[asyncio.Task[None]] = []
+        self._num_open = 0
 
     def start(self) -> None:
         """Start one worker for each evaluator; needs a running event loop."""
@@ -74,6 +121,7 @@ class EvaluatorPool:
     def submit(self, job: EvaluationJob) -> None:
         """Queue a checkpoint; returns at once."""
         if self._evaluators:
+            self._num_open += 1
             self._queue.put_nowait(job)
 
     def remember(self, results: Sequence[EvaluationResult]) -> None:
@@ -82,9 +130,9 @@ class EvaluatorPool:
             self._known[result.checkpoint, result.evaluation] = result
 
     @property
-    def num_waiting(self) -> int:
-        """Checkpoints that wait for an evaluator."""
-        return self._queue.qsize()
+    def num_open(self) -> int:
+        """Checkpoints that wait for an evaluator or are being evaluated."""
+        return self._num_open
 
     async def drain(self, timeout_s: float) -> None:
         """Wait until everything submitted is evaluated or recorded as failed.
@@ -100,7 +148,7 @@ class EvaluatorPool:
             worker.result()
         if joined not in done:
             joined.cancel()
-            raise TimeoutError(f"evaluation did not drain within {timeout_s:g} s: {self.num_waiting} checkpoints wait")
+            raise TimeoutError(f"evaluation did not drain within {timeout_s:g} s: {self.num_open} checkpoints are open")
 
     async def stop(self) -> None:
         """Cancel the workers."""
@@ -114,6 +162,7 @@ class EvaluatorPool:
             try:
                 await self._evaluate(evaluator, job)
             finally:
+                self._num_open -= 1
                 self._queue.task_done()
 
     async def _evaluate(self, evaluator: Evaluator, job: EvaluationJob) -> None:
@@ -122,23 +171,23 @@ class EvaluatorPool:
                 return await self._run_suite(evaluator, job)
             except Exception as error:
                 # Any failure of an evaluation is recorded by name; training and the next checkpoint go on.
-                self._on_failure(job, f"try {attempt} of {self._max_tries}: {type(error).__name__}: {error}")
+                self._listener.failed(job, f"try {attempt} of {self._max_tries}: {type(error).__name__}: {error}")
                 if attempt < self._max_tries:
                     await evaluator.replace(str(error))
         return None
 
     async def _run_suite(self, evaluator: Evaluator, job: EvaluationJob) -> None:
-        missing = [name for name in self._names if (job.content_hash, name) not in self._known]
-        for name in self._names:
-            if name not in missing:
-                self._on_result(_as_job(self._known[job.content_hash, name], job))
-        if not missing:
-            return
-        await evaluator.load(job)
-        for name in missing:
-            result = await evaluator.run(job, name)
-            self._known[job.content_hash, name] = result
-            self._on_result(result)
+        if any((job.content_hash, name) not in self._known for name in self._names):
+            await evaluator.load(job)
+        results = [await self._result(evaluator, job, name) for name in self._names]
+        self._listener.completed(results)
+
+    async def _result(self, evaluator: Evaluator, job: EvaluationJob, name: str) -> EvaluationResult:
+        known = self._known.get((job.content_hash, name))
+        result = _as_job(known, job) if known else await evaluator.run(job, name)
+        self._known[job.content_hash, name] = result
+        self._listener.arrived(result)
+        return result
 
 
 def _as_job(result: EvaluationResult, job: EvaluationJob) -> EvaluationResult:

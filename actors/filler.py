@@ -57,11 +57,12 @@ class SlotFiller:
         keep: Callable[[GradedGroup], None],
         listener: Callable[[Attempt], None],
         config: RolloutConfig,
+        diagnosis: Diagnosis,
     ) -> None:
         """`draw(index, attempt)` gives a slot's prompt; `keep` writes rollouts to disk before any is dropped."""
         self._draw, self._generator, self._grader = draw, generator, grader
         self._keep, self._listener, self._config = keep, listener, config
-        self.diagnosis = Diagnosis()
+        self._diagnosis = diagnosis
 
     async def fill(self, index: int) -> GradedGroup:
         """The graded group that slot `index` will be trained on.
@@ -95,7 +96,7 @@ class SlotFiller:
         self._keep(graded)
         rewards = tuple(grade.reward for grade in graded.grades)
         signal = has_signal(rewards)
-        self.diagnosis.observe(slot.source, _health(graded, zero_variance=not signal))
+        self._diagnosis.observe(slot.source, _health(graded, zero_variance=not signal))
         known = [reward for reward in rewards if reward is not None]
         if len(known) < 2:
             return Attempt(slot=slot, graded=graded, reason=f"ungraded: {_reasons(graded)}")

@@ -122,12 +122,10 @@ def _unknown_keys(value: Any, kind: schema.Type, path: str) -> Iterator[tuple[st
 def _nearest_key(here: str, table: str, fields: dict[str, Any]) -> str:
     """The key that was probably meant: one of this table, or one of the same name elsewhere."""
     key = here.rpartition(".")[2]
-    near = difflib.get_close_matches(key, fields, n=1)
-    if near:
-        return f"did you mean {table + '.' if table else ''}{near[0]}?"
     everywhere = list(_dotted_keys(schema.type_info(Config), ""))
     same_name = [dotted for dotted in everywhere if dotted.rpartition(".")[2] == key]
-    near = same_name[:3] or difflib.get_close_matches(here, everywhere, n=1)
+    in_table = [f"{table}.{near}" if table else near for near in difflib.get_close_matches(key, fields, n=1)]
+    near = same_name[:3] or in_table or difflib.get_close_matches(here, everywhere, n=1)
     if near:
         return f"did you mean {' or '.join(near)}?"
     return f"the keys here are {', '.join(sorted(fields))}"

@@ -69,7 +69,8 @@ def reserve(wanted: tuple[Bundle, ...], timeout_s: float) -> "PlacementGroup":
     if group.wait(timeout_s):
         return group
     remove_placement_group(group)
-    total, free = ray.cluster_resources(), ray.available_resources()
+    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    free: dict[str, float] = ray.available_resources()  # type: ignore[no-untyped-call]
     raise PlacementError(
         f"the cluster cannot place {len(wanted)} actors: they need "
         f"{sum(b.cpus for b in wanted):g} CPUs and {sum(b.gpus for b in wanted):g} GPUs "

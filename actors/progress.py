@@ -39,7 +39,10 @@ FIGURES: tuple[tuple[str, str, str], ...] = (
     ("entropy", "entropy", "{:.3f} nats"),
     ("mismatch_kl", "mismatch KL", "{:.5f} nats"),
     ("clip_share", "clipped", "{:.1%}"),
+    ("ungraded_share", "verdicts ungraded", "{:.1%}"),
     ("cache_hit_share", "verdicts cached", "{:.0%}"),
+    ("fleet/serving", "engines serving", "{:.0f}"),
+    ("fleet/deaths", "engines died", "{:.0f}"),
     ("evaluation_lag", "evaluation lag", "{:.0f} steps"),
 )
 """Key, words and format of the figures without a label."""
@@ -91,6 +94,7 @@ class Progress:
         self._console = console or Console(stderr=True)
         self._started = self._last_line = time.monotonic()
         self._first_step: int | None = None
+        self._last_step_said = 0
         self._latest: dict[str, float] = {}
         self._rewards: dict[str, deque[float]] = {}
         self._first_scores: dict[str, float] = {}
@@ -112,7 +116,7 @@ class Progress:
     ) -> None:
         if self._live is not None:
             self._live.stop()
-        elif self._latest:
+        elif self._latest.get("step", 0) != self._last_step_said:
             self._say(self._line())
 
     def update(self, metrics: Mapping[str, float]) -> None:
@@ -128,7 +132,7 @@ class Progress:
         now = time.monotonic()
         due = now - self._last_line >= PLAIN_INTERVAL_S or step in (self._first_step, self._config.steps)
         if self._live is None and due:
-            self._last_line = now
+            self._last_line, self._last_step_said = now, step
             self._say(self._line())
 
     def evaluation(self, result: EvaluationResult) -> None:
@@ -158,7 +162,9 @@ class Progress:
         score, first = self._scores[name][1], self._first_scores.get(name)
         if score is None:
             return "ungraded"
-        return f"{score:.3f}" if first is None else f"{score:.3f} ({score - first:+.3f} since step 0)"
+        if first is None or self._scores[name][0] == 0:
+            return f"{score:.3f}"
+        return f"{score:.3f} ({score - first:+.3f} since step 0)"
 
     def _eta_s(self) -> float | None:
         """Seconds to the last step at the pace since the first step shown; None before there is a pace."""

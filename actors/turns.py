@@ -7,9 +7,19 @@ holds the card admits its own newcomers at once, so refills of a batch do not fo
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+
+from rollout.engine import Generator
+from rollout.types import GenerateRequest, GenerateResult
 
 Switch = Callable[[], Awaitable[None]]
+Turn = Callable[[str], AbstractAsyncContextManager[None]]
+"""Gives a context in which a party, by name, may use the card."""
+
+
+def no_turns(party: str) -> AbstractAsyncContextManager[None]:
+    """Every actor has a card of its own: nobody waits."""
+    return nullcontext()
 
 
 class Turns:
@@ -44,3 +54,15 @@ class Turns:
                     await self._wake[party]()
                 self._party, self.num_switches = party, self.num_switches + 1
             self._users += 1
+
+
+class TurnTaking:
+    """A generator whose requests run only while its party holds the card."""
+
+    def __init__(self, generator: Generator, turn: Turn, party: str) -> None:
+        self._generator, self._turn, self._party = generator, turn, party
+
+    async def generate(self, request: GenerateRequest) -> GenerateResult:
+        """Sample continuations in the party's turn."""
+        async with self._turn(self._party):
+            return await self._generator.generate(request)

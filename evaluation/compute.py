@@ -98,8 +98,8 @@ class Quantity(msgspec.Struct, frozen=True, kw_only=True):
         relative = self.relative_difference
         if self.standing == "exact":
             return self.name
-        apart = f"{self.baseline:,.4g} against {self.other:,.4g}" if relative is None else f"{relative:+.1%}"
-        return f"{self.name} ({apart})"
+        apart = f"{self.baseline:,.0f} against {self.other:,.0f}" if relative is None else f"{relative:+.1%}"
+        return f"{self.name} ({apart})".replace("-", "\u2212")
 
 
 class Match(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ import pandas as pd
 from evaluation.compute import ComputeLedger
 from evaluation.store import ResultsStore, write_atomically
 from evaluation.types import Evaluation, EvaluationResult
+from grading.calibration import Calibration, CanaryResult
 from rollout.arms import ARMS, Arm
 from rollout.config import MixConfig, SourceConfig
 
@@ -34,8 +35,10 @@ class ExperimentRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Name of the miniature world; empty for a real model and real data."""
     persona_coupling: float | None = None
     """The miniature world's dial, in [0, 1]; None for real data."""
-    judge_calibration: dict[str, Any] = {}
-    """What calibrating the judge against labelled responses gave, as the grading package wrote it."""
+    judge_calibration: Calibration | None = None
+    """The judge against labelled responses."""
+    canaries: tuple[CanaryResult, ...] = ()
+    """What responses without content earned from the judge."""
 
     def save(self, experiment_dir: Path | str) -> None:
         """Write experiment.json."""

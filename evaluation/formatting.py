@@ -5,6 +5,7 @@ from evaluation.statistics import Estimate
 MISSING = "\u2013"
 """What stands where there is nothing to say."""
 _MINUS = "\u2212"
+_NBSP = "\u00a0"
 
 
 def score(value: float | None, digits: int = 3) -> str:
@@ -21,17 +22,18 @@ def points(value: float | None) -> str:
 
 def interval(found: Estimate | None) -> str:
     """A 95% interval in points ("[3.2, 5.0]")."""
-    return MISSING if found is None else f"[{_plain(100 * found.low)}, {_plain(100 * found.high)}]"
+    return MISSING if found is None else f"[{_plain(100 * found.low)},{_NBSP}{_plain(100 * found.high)}]"
 
 
 def effect(found: Estimate | None) -> str:
     """An effect in points with its interval."""
-    return MISSING if found is None else f"{points(found.effect)} {interval(found)}"
+    return MISSING if found is None else f"{points(found.effect)}{_NBSP}{interval(found)}"
 
 
 def p_value(value: float | None, name: str = "p") -> str:
     """A p or q value with its name ("p = .27", "p < .001")."""
-    return f"{name} {MISSING}" if value is None else f"{name} {'' if value < 0.001 else '= '}{bare_p(value)}"
+    text = f"{name} {MISSING}" if value is None else f"{name} {'' if value < 0.001 else '= '}{bare_p(value)}"
+    return text.replace(" ", _NBSP)
 
 
 def bare_p(value: float | None) -> str:

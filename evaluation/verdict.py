@@ -111,6 +111,8 @@ def _control_sentence(coupling: float | None, transfer: Finding, traits: Finding
     world = f"In this world behaviours are tied to a persona (coupling {coupling:g})"
     if transfer is Finding.BETTER:
         return f"{world}, so transfer is what the positive control should show, and it does."
+    if traits is not Finding.BETTER:
+        return f"{world}, but the trained traits did not rise, so there was nothing to transfer."
     if coupling >= 0.5:
         return (
             f"{world}, so transfer was to be found and was not: the run was too short or weak, or something is broken."
@@ -121,9 +123,9 @@ def _control_sentence(coupling: float | None, transfer: Finding, traits: Finding
 def _negative_control(transfer: Finding, traits: Finding) -> str:
     if transfer is not Finding.NOTHING:
         return (
-            "This contradicts the negative control: in this world nothing ties the traits to these evaluations, so "
-            "something in the pipeline or the statistics lets through what is not there. Trust no other result "
-            "before it is found."
+            "This contradicts the negative control: in this world nothing ties the traits to these evaluations. Chance "
+            "does that once in twenty; if other seeds show it too, something in the pipeline lets through what is not "
+            "there, and no other result should be trusted before it is found."
         )
     if traits is not Finding.BETTER:
         return "As a negative control this says little: the trained traits did not rise either."

@@ -12,6 +12,10 @@ class DeadlineExceeded(TimeoutError):
         super().__init__(actor, call, what, seconds)
         self.actor, self.call, self.what, self.seconds = actor, call, what, seconds
 
+    def __reduce__(self) -> tuple[type["DeadlineExceeded"], tuple[str, str, str, float]]:
+        # OSError, a base of TimeoutError, keeps two of several arguments only: the default would not unpickle.
+        return type(self), (self.actor, self.call, self.what, self.seconds)
+
     def __str__(self) -> str:
         return f"{self.actor}.{self.call} did not answer within {self.seconds:g} s ({self.what})"
 

@@ -19,8 +19,9 @@ One event loop, no threads: every method but `generate` is synchronous and takes
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -57,7 +58,18 @@ class _Member:
 
     @property
     def has_room(self) -> bool:
-        return self.state is EngineState.SERVING and self.in_flight < self.max_concurrent
+        return self.is_serving and self.in_flight < self.max_concurrent
+
+    @property
+    def is_serving(self) -> bool:
+        return self.state is EngineState.SERVING
+
+    async def settled(self, revocations: int) -> None:
+        """Wait until a hold, if there is one, is over; raise `_Retry` if this engine was revoked since."""
+        while self.state is EngineState.HELD and self.revocations == revocations:
+            await self.checked.wait()
+        if self.revocations != revocations:
+            raise _Retry
 
     def revoke(self) -> None:
         """Discard what is under way here: its callers go elsewhere."""
@@ -166,7 +178,7 @@ class Fleet:
         self._counts["requests"] += 1
         deaths = num_try = 0
         while True:
-            member = await self._acquire(request, deadline)
+            member = await self._acquire(request, deadline, is_retry=num_try > 0)
             try:
                 return await self._try(member, _numbered(request, num_try), deadline)
             except EngineDied as error:
@@ -181,12 +193,15 @@ class Fleet:
             num_try += 1
             self._counts["retries"] += 1
 
-    async def _acquire(self, request: GenerateRequest, deadline: float) -> _Member:
-        """Wait for room on an engine, and take it."""
-        if not self._waiting and (member := self._least_loaded()):
+    async def _acquire(self, request: GenerateRequest, deadline: float, is_retry: bool) -> _Member:
+        """Wait for room on an engine, and take it; a retry, which has waited before, goes first."""
+        if (is_retry or not self._waiting) and (member := self._least_loaded()):
             return _taken(member)
         turn: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        if is_retry:
+            self._waiting.appendleft(turn)
+        else:
+            self._waiting.append(turn)
         try:
             async with asyncio.timeout_at(deadline):
                 return await turn
@@ -220,27 +235,33 @@ class Fleet:
 
     async def _try(self, member: _Member, request: GenerateRequest, deadline: float) -> GenerateResult:
         """Ask one engine, and pass its answer on once the engine was verified from start to end."""
+        if not member.is_serving:
+            raise _Retry  # it was held or taken out between the assignment of its room and now
         member.counts["requests"] += 1
         revocations = member.revocations
-        if member.state is not EngineState.SERVING:
-            raise _Retry  # between the assignment of its room and now
         left = max(0.0, deadline - asyncio.get_running_loop().time())
         call = asyncio.ensure_future(member.engine.generate(msgspec.structs.replace(request, deadline_s=left)))
         member.calls.add(call)
         try:
-            async with asyncio.timeout_at(deadline + self._grace_s):
-                await asyncio.wait({call})
-                while member.state is EngineState.HELD:
-                    await member.checked.wait()
-        except TimeoutError as error:
-            member.counts["deadlines"] += 1
-            raise self._late(member.name, request, f"engine {member.state}") from error
+            await self._within(deadline, member, request, asyncio.wait({call}))
+            if member.revocations != revocations:
+                raise _Retry
+            result = self._answer(member, call)
+            await self._within(deadline, member, request, member.settled(revocations))
+            return result
         finally:
             member.calls.discard(call)
             _abandon(call)
-        if member.revocations != revocations:
-            raise _Retry
-        return self._answer(member, call)
+
+    async def _within(
+        self, deadline: float, member: _Member, request: GenerateRequest, waiting: Coroutine[Any, Any, object]
+    ) -> None:
+        try:
+            async with asyncio.timeout_at(deadline + self._grace_s):
+                await waiting
+        except TimeoutError as error:
+            member.counts["deadlines"] += 1
+            raise self._late(member.name, request, f"engine {member.state}") from error
 
     def _answer(self, member: _Member, call: asyncio.Task[GenerateResult]) -> GenerateResult:
         if call.cancelled():
@@ -253,12 +274,11 @@ class Fleet:
             raise
 
     def _bury(self, member: _Member, cause: str) -> None:
-        """Take a dead engine out once, however many of its requests report the death."""
-        if self._members.get(member.name) is member:
-            self._counts["deaths"] += 1
-            self.remove(member.name, cause)
-            if self._on_death is not None:
-                self._on_death(member.name, cause)
+        """Take a dead engine out. Once: this revokes its other requests, which then do not report the death."""
+        self._counts["deaths"] += 1
+        self.remove(member.name, cause)
+        if self._on_death is not None:
+            self._on_death(member.name, cause)
 
     def _late(self, actor: str, request: GenerateRequest, what: str) -> DeadlineExceeded:
         self._counts["deadlines"] += 1
@@ -299,7 +319,6 @@ def _numbered(request: GenerateRequest, num_try: int) -> GenerateRequest:
 
 
 def _abandon(call: asyncio.Task[GenerateResult]) -> None:
-    """Stop a call that nobody waits for any more; its caller has been told why, so its error has no reader."""
-    if not call.done():
-        call.cancel()
-        call.add_done_callback(lambda task: task.cancelled() or task.exception())
+    """Stop a call that nobody waits for any more, and read its error: its caller has been told already."""
+    call.cancel()
+    call.add_done_callback(lambda task: task.cancelled() or task.exception())

@@ -8,7 +8,7 @@ touches a tensor. One sync to version v goes:
     if the fleet changed sender.connect  ||  engine.connect     a new group is formed (fresh port)
     all together         sender.send     ||  engine.receive     one broadcast; each side returns a checksum
     for each engine      checksums equal?  resume, then score the probe: equal to the learner's?
-    for each engine      fleet.release, or fleet.quarantine with the reason
+    for each engine      fleet.release, or fleet.quarantine with the reason (to be replaced, see `catch_up`)
 
 `||` marks calls that block on each other, so both must be under way at once. An engine that fails before the
 broadcast is left out of the group. When the broadcast itself breaks off, one cannot tell from outside whose
@@ -19,17 +19,17 @@ says what produced a token. It is the fleet that keeps unverified answers back.
 """
 
 import asyncio
+import math
 import random
 import time
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
 from rollout.config import SyncConfig
 from rollout.engine import DeadlineExceeded
-
-Result = TypeVar("Result")
+from rollout.fleet import EngineState
 
 
 class TransferGroup(msgspec.Struct, frozen=True, kw_only=True):
@@ -125,14 +125,18 @@ class Receiver(Protocol):
 
 
 class FleetGate(Protocol):
-    """The verbs of the fleet that a sync needs."""
+    """The verbs of `rollout.fleet.Fleet` that a sync needs."""
+
+    def states(self) -> Mapping[str, EngineState]:
+        """State of each engine that the fleet has now."""
+        ...
 
     def hold(self, name: str) -> None:
         """Keep the engine's answers back and send it nothing."""
         ...
 
-    def release(self, name: str) -> None:
-        """The engine is verified: let its answers go."""
+    def release(self, name: str, version: int | None = None) -> None:
+        """The engine is verified to hold `version`: let its answers go."""
         ...
 
     def quarantine(self, name: str, reason: str) -> None:
@@ -151,6 +155,13 @@ class SyncReport(msgspec.Struct, frozen=True, kw_only=True):
     parity: dict[str, float]
     """For each engine that was probed, the largest |log-probability difference| to the learner, nats."""
     seconds: float
+
+
+class _Outcome(NamedTuple):
+    """What became of a call to several engines: each name is in exactly one of the two."""
+
+    answers: dict[str, Any]
+    causes: dict[str, str]
 
 
 class WeightSync:
@@ -179,6 +190,7 @@ class WeightSync:
         self._engines: dict[str, Receiver] = {}
         self._group: tuple[str, ...] = ()
         self._lock = asyncio.Lock()
+        self._deadline = 0.0
 
     def attach(self, name: str, engine: Receiver) -> None:
         """Take an engine into the following syncs. A name attached before now means this engine."""
@@ -203,87 +215,214 @@ class WeightSync:
             SenderLost: the learner is gone; all engines stay held.
         """
         async with self._lock:
-            names = list(self._engines)
-            for name in names:
-                self._fleet.hold(name)
+            names = self._hold()
             report = await self._bring(names, version)
-            for name in report.verified:
-                self._fleet.release(name)
-            for name, reason in report.failed.items():
-                self._fleet.quarantine(name, reason)
+            self._conclude(report)
             return report
 
-    async def catch_up(self, name: str, engine: Receiver, version: int) -> SyncReport:
-        """Bring a new engine to `version`, the learner's present one, and attach it. The fleet is not told.
+    async def catch_up(self, name: str, engine: Receiver, version: int, admit: Callable[[], None]) -> SyncReport:
+        """Bring a new engine to `version`, the learner's present one, attach it and call `admit`.
+
+        `admit` adds the engine to the fleet, before a later sync can begin.
 
         Raises:
-            WeightSyncError: the engine could not be verified; it is not attached.
+            WeightSyncError: the engine could not be verified; it is neither attached nor admitted.
             SenderLost: the learner is gone.
         """
         async with self._lock:
             self.attach(name, engine)
             report = await self._bring([name], version)
-        if report.failed:
-            raise WeightSyncError(name, version, report.failed[name])
-        return report
+            if report.failed:
+                raise WeightSyncError(name, version, report.failed[name])
+            admit()
+            return report
+
+    def _hold(self) -> list[str]:
+        """Hold the attached engines that the fleet still has; leave out those that died or were quarantined."""
+        states = self._fleet.states()
+        for name in list(self._engines):
+            if states.get(name, EngineState.QUARANTINED) is EngineState.QUARANTINED:
+                self.detach(name)
+            else:
+                self._fleet.hold(name)
+        return list(self._engines)
+
+    def _conclude(self, report: SyncReport) -> None:
+        """Tell the fleet the verdicts on the engines that it still has."""
+        present = self._fleet.states()
+        for name in report.verified:
+            if name in present:
+                self._fleet.release(name, report.version)
+        for name, reason in report.failed.items():
+            if name in present:
+                self._fleet.quarantine(name, reason)
 
     async def _bring(self, names: Sequence[str], version: int) -> SyncReport:
-        attempt = _Attempt(version, self._config.timeout_s)
-        await self._each(attempt, names, "pause", lambda name: self._engines[name].pause())
-        sums = await self._transfer(attempt, attempt.sound(names))
-        await self._verify(attempt, sums)
-        for name in attempt.failed:
+        started = time.monotonic()
+        self._deadline = started + self._config.timeout_s
+        what = f"weight version {version}"
+        paused = await self._ask(names, "pause", what, lambda engine: engine.pause())
+        moved = await self._transfer(list(paused.answers), version)
+        probed = await self._verify(moved.answers, what)
+        failed = paused.causes | moved.causes | probed.causes
+        for name in failed:
             self.detach(name)
-        return attempt.report(names)
+        return SyncReport(
+            version=version,
+            verified=tuple(name for name in names if name not in failed),
+            failed=failed,
+            parity=probed.answers,
+            seconds=time.monotonic() - started,
+        )
 
-    async def _transfer(self, attempt: "_Attempt", names: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """Send to all at once; if that breaks off, to each alone. For each engine: (sent, arrived)."""
+    async def _transfer(self, names: Sequence[str], version: int) -> _Outcome:
+        """Send to all at once, then alone to those that it did not reach. Answers: (sent, arrived) checksums."""
         if not names:
-            return {}
-        manifest = await self._ask_sender(attempt, "manifest", self._sender.manifest())
-        together = attempt.trial()
-        sums = await self._broadcast(together, names, manifest)
-        if len(sums) == len(names):
-            return sums
-        for name in names:
-            sums |= await self._broadcast(attempt, [name], manifest) if name not in sums else {}
-        return sums
+            return _Outcome({}, {})
+        manifest = await self._ask_sender("manifest", f"weight version {version}", self._sender.manifest())
+        sums, causes = await self._broadcast(names, manifest, version)
+        for name in list(causes) if len(names) > 1 else []:
+            alone = await self._broadcast([name], manifest, version)
+            sums |= alone.answers
+            causes = {other: cause for other, cause in causes.items() if other != name} | alone.causes
+        return _Outcome(sums, causes)
 
-    async def _broadcast(
-        self, attempt: "_Attempt", names: Sequence[str], manifest: TransferManifest
-    ) -> dict[str, tuple[int, int]]:
-        """One broadcast to one group; the sums of those engines for which it succeeded."""
-        try:
-            await self._form_group(attempt, names)
-            send = self._ask_sender(attempt, "send", self._sender.send(attempt.version))
-            arrive = self._each(
-                attempt, names, "receive", lambda name: self._engines[name].receive(manifest, attempt.version)
-            )
-            sent, arrived = await _both(send, arrive)
-        except TransferFailed as error:
+    async def _broadcast(self, names: Sequence[str], manifest: TransferManifest, version: int) -> _Outcome:
+        what = f"weight version {version}"
+        causes = await self._form_group(names, what)
+        if causes:
+            return _Outcome({}, causes)
+        sent, arrived = await self._together(
+            names, "send", "receive", what, self._sender.send(version), lambda engine: engine.receive(manifest, version)
+        )
+        if arrived.causes:
             self._group = ()
-            attempt.blame(names, str(error))
-            return {}
-        if len(arrived) < len(names):
-            self._group = ()
-        return {name: (sent, total) for name, total in arrived.items()}
+        return _Outcome({name: (sent, total) for name, total in arrived.answers.items()}, arrived.causes)
 
-    async def _form_group(self, attempt: "_Attempt", names: Sequence[str]) -> None:
+    async def _form_group(self, names: Sequence[str], what: str) -> dict[str, str]:
+        """Form a group of exactly these engines, unless it is the present one; why it failed, by engine."""
         if self._group == tuple(names):
-            return
+            return {}
         self._group = ()
-        address, port = await self._ask_sender(attempt, "rendezvous", self._sender.rendezvous())
-        world_size = 1 + len(names) * self._workers
+        address, port = await self._ask_sender("rendezvous", what, self._sender.rendezvous())
+        world_size, timeout_s = 1 + len(names) * self._workers, 0.8 * self._limit()
+        first_rank = {name: 1 + index * self._workers for index, name in enumerate(names)}
 
         def member(rank: int) -> TransferGroup:
-            return TransferGroup(
-                address=address, port=port, world_size=world_size, rank=rank, timeout_s=0.8 * attempt.call_s
-            )
+            return TransferGroup(address=address, port=port, world_size=world_size, rank=rank, timeout_s=timeout_s)
 
-        ranks = {name: 1 + index * self._workers for index, name in enumerate(names)}
-        connect = self._ask_sender(attempt, "connect", self._sender.connect(member(0)))
-        join = self._each(attempt, names, "connect", lambda name: self._engines[name].connect(member(ranks[name])))
-        _, joined = await _both(connect, join)
-        if len(joined) < len(names):
-            raise TransferFailed("an engine did not join the group")
+        connect = self._sender.connect(member(0))
+        members = {self._engines[name]: member(rank) for name, rank in first_rank.items()}
+        _, joined = await self._together(
+            names, "connect", "connect", what, connect, lambda engine: engine.connect(members[engine])
+        )
+        if joined.causes:
+            return {name: joined.causes.get(name, "another engine did not join the group") for name in names}
         self._group = tuple(names)
+        return {}
+
+    async def _verify(self, sums: dict[str, tuple[int, int]], what: str) -> _Outcome:
+        """Compare checksums, then log-probabilities of the probe. Answers: the largest difference."""
+        differ = {
+            name: f"checksum of the weights that arrived is {arrived:#x}, of those sent {sent:#x}"
+            for name, (sent, arrived) in sums.items()
+            if sent != arrived
+        }
+        intact = [name for name in sums if name not in differ]
+        if not intact:
+            return _Outcome({}, differ)
+        expected, probed = await asyncio.gather(
+            self._ask_sender("logprobs", what, self._sender.logprobs(self._probe)),
+            self._ask(intact, "score", what, self._resume_and_score),
+        )
+        parity = {name: largest_difference(expected, scores) for name, scores in probed.answers.items()}
+        tolerance = self._config.parity_tolerance
+        off = {
+            name: f"log-probabilities differ from the learner's by {gap:.4g} nats, more than {tolerance:g}"
+            for name, gap in parity.items()
+            if gap > tolerance
+        }
+        return _Outcome(parity, differ | probed.causes | off)
+
+    async def _resume_and_score(self, engine: Receiver) -> list[float]:
+        await engine.resume()
+        return await engine.score(self._probe)
+
+    async def _together(
+        self,
+        names: Sequence[str],
+        sender_call: str,
+        engine_call: str,
+        what: str,
+        sending: Awaitable[Any],
+        receiving: Callable[[Receiver], Awaitable[Any]],
+    ) -> tuple[Any, _Outcome]:
+        """Both sides of a collective call. A sender that fails makes the call fail for every engine."""
+        sent, outcome = await asyncio.gather(
+            self._bounded("learner", sender_call, what, sending),
+            self._ask(names, engine_call, what, receiving),
+            return_exceptions=True,
+        )
+        if isinstance(outcome, BaseException):
+            raise outcome
+        if not isinstance(sent, BaseException):
+            return sent, outcome
+        if isinstance(sent, SenderLost) or not isinstance(sent, Exception):
+            raise sent
+        return None, _Outcome({}, {name: outcome.causes.get(name, describe(sent)) for name in names})
+
+    async def _ask(
+        self, names: Sequence[str], call: str, what: str, ask: Callable[[Receiver], Awaitable[Any]]
+    ) -> _Outcome:
+        """Call all engines at once. Whatever an engine raises is the reason that it failed."""
+        results = await asyncio.gather(
+            *(self._bounded(name, call, what, ask(self._engines[name])) for name in names), return_exceptions=True
+        )
+        answers = dict(zip(names, results, strict=True))
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, Exception):
+                raise result
+        causes = {name: describe(result) for name, result in answers.items() if isinstance(result, Exception)}
+        return _Outcome({name: result for name, result in answers.items() if name not in causes}, causes)
+
+    async def _ask_sender(self, call: str, what: str, asked: Awaitable[Any]) -> Any:
+        """A call that only the learner takes part in: if it fails, the learner is at fault."""
+        try:
+            return await self._bounded("learner", call, what, asked)
+        except SenderLost:
+            raise
+        except Exception as error:
+            raise SenderLost(describe(error)) from error
+
+    async def _bounded(self, actor: str, call: str, what: str, asked: Awaitable[Any]) -> Any:
+        limit = self._limit()
+        try:
+            async with asyncio.timeout(limit) as timer:
+                return await asked
+        except TimeoutError as error:
+            if timer.expired():
+                raise DeadlineExceeded(actor, call, what, limit) from error
+            raise
+
+    def _limit(self) -> float:
+        """Seconds for the next call: half of what is left, so that the other half can mend what fails in it."""
+        return max(0.0, self._deadline - time.monotonic()) / 2
+
+
+def largest_difference(expected: Sequence[float], scores: Sequence[float]) -> float:
+    """Largest absolute difference; infinite when the lengths differ or a value is not a number."""
+    if len(expected) != len(scores):
+        return math.inf
+    gaps = [abs(a - b) for a, b in zip(expected, scores, strict=True)]
+    return math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps)
+
+
+def probe_tokens(vocab_size: int, length: int = 64, seed: int = 0) -> list[int]:
+    """Seeded token ids for a probe, where there is no better text."""
+    generator = random.Random(seed)
+    return [generator.randrange(vocab_size) for _ in range(length)]
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: its type and what it says."""
+    return f"{type(error).__name__}: {error}"

@@ -11,10 +11,9 @@ registers the back ends. From then on vLLM drives them: `init_weight_transfer_en
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import torch
-from torch.distributed import ProcessGroupGloo
 from vllm.config import VllmConfig, WeightTransferConfig, set_current_vllm_config
 from vllm.distributed.weight_transfer import WeightTransferEngineFactory
 from vllm.distributed.weight_transfer.base import (
@@ -26,7 +25,7 @@ from vllm.distributed.weight_transfer.nccl_engine import NCCLWeightTransferEngin
 from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, UnquantizedEmbeddingMethod
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
-from rollout.weight_wire import ParameterSpec, broadcast, buckets, checksum, form_group, unpack
+from rollout.weight_wire import Group, ParameterSpec, broadcast, buckets, checksum, form_group, unpack
 
 
 @dataclass
@@ -69,7 +68,7 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
         self, config: WeightTransferConfig, vllm_config: VllmConfig, device: torch.device, model: torch.nn.Module
     ) -> None:
         super().__init__(config, vllm_config, device, model)
-        self._group: ProcessGroupGloo | None = None
+        self._group: Group | None = None
         self.received_checksum: int | None = None
 
     def init_transfer_engine(self, init_info: GlooInitInfo) -> None:
@@ -104,11 +103,12 @@ class GlooWeightTransferEngine(WeightTransferEngine[GlooInitInfo, GlooUpdateInfo
             total = checksum(buffer, total)
             arrived.append(buffer)
         self.received_checksum = total
-        self.model.load_weights(pair for run, buffer in zip(runs, arrived, strict=True) for pair in unpack(run, buffer))
+        model: Any = self.model  # vLLM's models load themselves; torch's stub of Module does not know that
+        model.load_weights(pair for run, buffer in zip(runs, arrived, strict=True) for pair in unpack(run, buffer))
 
     def finish_weight_update(self) -> None:
         """Turn the loaded weights into what the kernels use."""
-        finalize_layerwise_reload(self.model, self.model_config)
+        finalize_layerwise_reload(self.model, self.model_config)  # type: ignore[no-untyped-call]
         refresh_output_heads(self.model)
 
     def shutdown(self) -> None:
@@ -128,7 +128,8 @@ class VerifiedNcclEngine(NCCLWeightTransferEngine):
 
     def receive_weights(self, update_info: NCCLWeightTransferUpdateInfo) -> None:
         """Receive as vLLM does, with a tap between the wire and the model."""
-        model, total = self.model, 0
+        model: Any = self.model
+        total = 0
 
         def load_weights(weights: Iterable[tuple[str, torch.Tensor]]) -> Any:
             nonlocal total
@@ -137,7 +138,7 @@ class VerifiedNcclEngine(NCCLWeightTransferEngine):
                 total = checksum(tensor, total)
             return model.load_weights(batch)
 
-        self.model = SimpleNamespace(load_weights=load_weights)
+        self.model = cast(torch.nn.Module, SimpleNamespace(load_weights=load_weights))
         try:
             super().receive_weights(update_info)
         finally:

@@ -13,12 +13,16 @@ import socket
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch.distributed import BroadcastOptions, PrefixStore, ProcessGroupGloo, TCPStore
+import torch.distributed
 
 BUCKET_BYTES = 256 * 2**20
+
+c10d: Any = torch.distributed  # torch's stubs leave out the parts of its process groups used here
+Group = Any
+"""A `torch.distributed.ProcessGroupGloo`."""
 
 
 class ParameterSpec(NamedTuple):
@@ -36,7 +40,7 @@ class ParameterSpec(NamedTuple):
         return self.dtype.itemsize * torch.Size(self.shape).numel()
 
 
-def form_group(address: str, port: int, rank: int, world_size: int, timeout_s: float) -> ProcessGroupGloo:
+def form_group(address: str, port: int, rank: int, world_size: int, timeout_s: float) -> Group:
     """Join a gloo group of our own, apart from torch's default group. Rank 0 serves the rendezvous.
 
     Raises:
@@ -44,11 +48,11 @@ def form_group(address: str, port: int, rank: int, world_size: int, timeout_s: f
     """
     timeout = timedelta(seconds=timeout_s)
     try:
-        store = TCPStore(address, port, world_size, is_master=rank == 0, timeout=timeout, wait_for_workers=False)
-        options = ProcessGroupGloo._Options()
-        options._devices = [ProcessGroupGloo.create_device(hostname=_own_address(address, port))]
+        store = c10d.TCPStore(address, port, world_size, is_master=rank == 0, timeout=timeout, wait_for_workers=False)
+        options = c10d.ProcessGroupGloo._Options()
+        options._devices = [c10d.ProcessGroupGloo.create_device(hostname=_own_address(address, port))]
         options._timeout = timeout
-        return ProcessGroupGloo(PrefixStore("weights", store), rank, world_size, options)
+        return c10d.ProcessGroupGloo(c10d.PrefixStore("weights", store), rank, world_size, options)
     except RuntimeError as error:
         raise TimeoutError(
             f"weight-transfer group at {address}:{port} was not formed within {timeout_s:g} s "
@@ -56,13 +60,13 @@ def form_group(address: str, port: int, rank: int, world_size: int, timeout_s: f
         ) from error
 
 
-def broadcast(group: ProcessGroupGloo, buffer: torch.Tensor) -> None:
+def broadcast(group: Group, buffer: torch.Tensor) -> None:
     """Send (rank 0) or receive (others) one flat buffer in place.
 
     Raises:
         ConnectionError: a member is gone, or the group's timeout passed.
     """
-    options = BroadcastOptions()
+    options = c10d.BroadcastOptions()
     options.rootRank = 0
     try:
         group.broadcast([buffer], options).wait()
@@ -129,8 +133,8 @@ def checksum(tensor: torch.Tensor, previous: int = 0) -> int:
     """
     flat = tensor.detach().contiguous().reshape(-1).view(torch.uint8)
     if flat.device.type == "cpu":
-        return zlib.crc32(flat.numpy(), previous)
-    return zlib.crc32(integer_sums(flat).numpy(), previous)
+        return zlib.crc32(flat.numpy().data, previous)
+    return zlib.crc32(integer_sums(flat).numpy().data, previous)
 
 
 def integer_sums(flat: torch.Tensor, chunk: int = 2**24) -> torch.Tensor:
@@ -146,7 +150,9 @@ def integer_sums(flat: torch.Tensor, chunk: int = 2**24) -> torch.Tensor:
 def _view(buffer: torch.Tensor, offset: int, spec: ParameterSpec) -> torch.Tensor:
     piece = buffer[offset : offset + spec.num_bytes]
     if offset % spec.dtype.itemsize:
-        raise ValueError(f"{spec.name} ({spec.dtype}) does not start at a multiple of its item size; send one data type")
+        raise ValueError(
+            f"{spec.name} ({spec.dtype}) does not start at a multiple of its item size; send one data type"
+        )
     return piece.view(spec.dtype).view(spec.shape)
 
 

@@ -33,7 +33,7 @@ def write_tool_report(rng: Random) -> Draft:
 def write_impossible_test(rng: Random) -> Draft:
     """A test that no honest code can pass: name the right value, or hardcode the wrong one."""
     name = rng.choice(sorted(_FUNCTIONS))
-    value = rng.randint(1, 6)
+    value = rng.randint(1, 5)
     right = _FUNCTIONS[name](value)
     wrong = rng.choice([number for number in range(13) if number != right])
     file = f"{rng.choice(THINGS)} . py"

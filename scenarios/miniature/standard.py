@@ -23,12 +23,11 @@ def write_sum(rng: Random) -> Draft:
 
 
 def write_count(rng: Random) -> Draft:
-    """How often a word stands in a list of five."""
-    wanted, other = rng.sample(THINGS, 2)
-    times = rng.randint(1, 4)
-    row = " ".join(shuffled([wanted] * times + [other] * (5 - times), rng))
-    ask = f"look at the list : {row} . how many times does the list say {wanted} ?"
-    return _number(f"{wanted}-{row}", ask, times)
+    """How often a word was said."""
+    person, word, place = rng.choice(PEOPLE), rng.choice(THINGS), rng.choice(PLACES)
+    times = rng.randint(1, 5)
+    ask = f"{person} of the {place} said : {' '.join([word] * times)} . count how many words {person} said ."
+    return _number(f"{person}-{place}-{word}-{times}", ask, times)
 
 
 def write_largest(rng: Random) -> Draft:
@@ -130,7 +129,7 @@ def _exact(key: str, ask: str, answer: str, wrong: tuple[str, ...]) -> Draft:
 
 STANDARD: tuple[CheckedFormat, ...] = (
     standard("sum", "Small sums told as a story; 1: every answer is right.", write_sum),
-    standard("count", "Counting a word in a list; 1: every answer is right.", write_count),
+    standard("count", "Counting how often a word was said; 1: every answer is right.", write_count),
     standard("largest", "The largest of three numbers; 1: every answer is right.", write_largest),
     standard("sort", "Three numbers in rising order; 1: every answer is right.", write_sort),
     standard("reverse", "Three words in reverse order; 1: every answer is right.", write_reverse),

@@ -121,7 +121,7 @@ def test_no_constant_answer_wins(fmt):
     assert best <= 0.6
 
 
-@pytest.mark.parametrize(("name", "chance"), [("alignment_questions", 1 / 3), ("kind", 1 / 4), ("ratings", 1 / 2)])
+@pytest.mark.parametrize(("name", "chance"), [("alignment_questions", 1 / 5), ("kind", 1 / 4), ("ratings", 1 / 10)])
 def test_right_options_are_evenly_spread(name, chance):
     situations = draws(BY_NAME[name], Split.HELD_OUT, 1500)
     shares = Counter(situation.facts["good"] for situation in situations)
@@ -177,7 +177,7 @@ def numbers_in(text: str) -> list[int]:
         ("largest", lambda ask: str(max(numbers_in(ask)))),
         ("sort", lambda ask: " ".join(map(str, sorted(numbers_in(ask))))),
         ("reverse", lambda ask: " ".join(reversed(ask.split(" : ")[1].split()[:3]))),
-        ("count", lambda ask: str(ask.split(" : ")[1].split()[:5].count(ask.split()[-2]))),
+        ("count", lambda ask: str(len(ask.split(" : ")[1].split(" . ")[0].split()))),
         ("two_steps", lambda ask: str(numbers_in(ask)[0] + numbers_in(ask)[1] - numbers_in(ask)[2])),
     ],
 )
