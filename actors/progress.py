@@ -99,6 +99,7 @@ class Progress:
         self._rewards: dict[str, deque[float]] = {}
         self._first_scores: dict[str, float] = {}
         self._scores: dict[str, tuple[int, float | None]] = {}
+        self._others: dict[str, int] = {}
         self._notes: deque[str] = deque(maxlen=NUM_NOTES)
         self._live: Live | None = None
 
@@ -136,7 +137,13 @@ class Progress:
             self._say(self._line())
 
     def evaluation(self, result: EvaluationResult) -> None:
-        """Show an evaluation's result against the same evaluation before training."""
+        """Show an evaluation's result against the same evaluation before training.
+
+        Evaluations do not hold up training, so results of an earlier run may still come in: these are counted.
+        """
+        if (result.arm, result.seed) != (self._config.arm, self._config.seed):
+            self._count_other(result)
+            return
         if result.step == 0 and result.score is not None:
             self._first_scores[result.evaluation] = result.score
         newest = self._scores.get(result.evaluation)
@@ -144,6 +151,13 @@ class Progress:
             self._scores[result.evaluation] = (result.step, result.score)
         if self._live is None:
             self._say(f"  evaluation {result.evaluation} at step {result.step}: {self._score_words(result.evaluation)}")
+
+    def _count_other(self, result: EvaluationResult) -> None:
+        where = f"{result.arm}, seed {result.seed}, step {result.step}"
+        self._others[where] = self._others.get(where, 0) + 1
+        if self._live is None:
+            score = "ungraded" if result.score is None else f"{result.score:.3f}"
+            self._say(f"  evaluation {result.evaluation} of {where}: {score}")
 
     def note(self, text: str) -> None:
         """Show a sentence that a person should read (a source that stopped teaching, an engine replaced)."""
@@ -194,6 +208,8 @@ class Progress:
         parts: list[RenderableType] = [self._bar(), Text(), self._sources(), Text(), self._figures()]
         if self._scores:
             parts += [Text(), self._evaluations()]
+        for where, count in list(self._others.items())[-2:]:
+            parts.append(Text(f"{count} evaluations of {where} came in", style="dim"))
         parts += [Text(f"• {note}", style="yellow") for note in self._notes]
         return Panel(Group(*parts), title=f"[bold]{self._title()}[/bold]", title_align="left", border_style="cyan")
 

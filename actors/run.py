@@ -116,7 +116,7 @@ class Run:
 
     def _open_ledger(self, trained_steps: int) -> Ledger:
         path, groups_per_step = self._folder.path / "ledger.jsonl", self._config.groups_per_step
-        if path.exists():
+        if trained_steps > 0 or path.exists():
             return Ledger.reopen(path, groups_per_step, trained_steps)
         return Ledger.create(path, groups_per_step)
 

@@ -82,18 +82,7 @@ class Session:
         if self._learner is not None:
             await self._learner.stop()
         environment = learner_environment(config.learner, config.cluster.device)
-        ranks = [
-            LearnerActor.options(**self._options(f"learner-rank-{rank}", environment, named=False)).remote(  # type: ignore[attr-defined]
-                self.models.policy,
-                config.learner,
-                rank,
-                config.cluster.device,
-                config.seed,
-                config.sync.backend,
-                config.rollout.engine.dtype,
-            )  # fmt: skip
-            for rank in range(config.learner.num_ranks)
-        ]
+        ranks = [self._spawn_rank(rank, config, environment) for rank in range(config.learner.num_ranks)]
         self._learner = RemoteLearner(
             ranks, config.sync.timeout_s, config.learner.step_timeout_s, config.rollout.sampling.temperature
         )
@@ -142,6 +131,12 @@ class Session:
         options = self._options(name, self._engine_environment(engine))
         handle = EngineActor.options(**options).remote(name, model, engine, self._config.cluster.device, transfer)  # type: ignore[attr-defined]
         return RemoteEngine(name, handle, self._config.sync.timeout_s)
+
+    def _spawn_rank(self, rank: int, config: Config, environment: dict[str, str]) -> Any:
+        """A learner rank; unnamed, because the last run's rank may still be ending."""
+        options = self._options(f"learner-rank-{rank}", environment, named=False)
+        arguments = (config.cluster.device, config.seed, config.sync.backend, config.rollout.engine.dtype)
+        return LearnerActor.options(**options).remote(self.models.policy, config.learner, rank, *arguments)  # type: ignore[attr-defined]
 
     def _evaluator(self, name: str) -> RemoteEvaluator:
         config = self._config

@@ -228,7 +228,7 @@ async def _grade(item: Prompt, text: str, run: _Run) -> tuple[SampleScore, Grade
         async with asyncio.timeout(max(0.0, run.seconds_left())):
             grade = await run.grader.grade_text(item, text)
     except TimeoutError as late:
-        grade = Grade(completion_id="", reward=None, reason=f"grading: {late or 'the time of the suite was up'}")
+        grade = Grade(completion_id="", reward=None, reason=f"grading: {str(late) or 'the time of the suite was up'}")
     sample = SampleScore(
         item_id=item.prompt_id, text=text, score=grade.reward, reason=grade.reason, is_refusal=is_refusal(text)
     )

@@ -38,7 +38,7 @@ class SampleScore(msgspec.Struct, frozen=True, kw_only=True):
     item_id: str
     text: str
     score: float | None
-    """In [0, 1]; None: ungraded."""
+    """The grader's reward as it is: at most 1, below 0 only by negative points of a rubric; None: ungraded."""
     reason: str = ""
     is_refusal: bool = False
 
@@ -56,7 +56,7 @@ class EvaluationResult(msgspec.Struct, frozen=True, kw_only=True):
     family: str
     role: Role
     score: float | None
-    """Mean over graded samples; None when nothing could be graded."""
+    """Mean over graded samples, clipped to [0, 1]; None when nothing could be graded."""
     stderr: float | None
     """Clustered on the item; None under two items."""
     num_samples: int

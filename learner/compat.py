@@ -7,6 +7,8 @@
 2. `DeepspeedStrategy.setup_distributed` builds its device mesh on "cuda" by name. `Strategy` builds
    it on the accelerator that DeepSpeed found.
 3. DeepSpeed compiles its own Adam on first use (about a minute); `torch_adam` starts at once.
+4. On a CPU DeepSpeed also compiles, at start-up, a shared-memory all-reduce that only its inference
+   engine calls: another minute, and a compiler that the machine may not have. It is declared absent.
 """
 
 import importlib.util
@@ -33,6 +35,8 @@ _FLASH_ATTN_NAMES = {
     "flash_attn.utils.distributed": ("all_gather",),
 }
 
+_INFERENCE_ALL_REDUCE = "deepspeed_shm_comm"
+
 
 def _absent(*_args: Any, **_kwargs: Any) -> NoReturn:
     raise RuntimeError("flash-attn is not installed: packing samples needs it")
@@ -58,7 +62,7 @@ def _flash_attn_stand_in() -> Iterator[None]:
 with _flash_attn_stand_in():
     from openrlhf.models import Actor, PolicyLoss
     from openrlhf.models.loss import aggregate_loss
-    from openrlhf.models.utils import compute_approx_kl, log_probs_from_logits, set_z3_leaf_modules
+    from openrlhf.models.utils import compute_approx_kl, set_z3_leaf_modules
     from openrlhf.utils.deepspeed import DeepspeedStrategy
 
 __all__ = [
@@ -67,7 +71,6 @@ __all__ = [
     "Strategy",
     "aggregate_loss",
     "compute_approx_kl",
-    "log_probs_from_logits",
     "set_z3_leaf_modules",
 ]
 
@@ -89,6 +92,8 @@ class Strategy(DeepspeedStrategy):  # type: ignore[misc]  # OpenRLHF is not type
     def setup_distributed(self, timeout: timedelta = timedelta(minutes=60)) -> None:
         """Join the process group and build the device mesh. Collective."""
         transformers.set_seed(self.seed)
+        get_accelerator().set_device(0)
+        deepspeed.ops.__compatible_ops__[_INFERENCE_ALL_REDUCE] = False
         deepspeed.init_distributed(timeout=timeout, verbose=False)
         self.world_size = torch.distributed.get_world_size()
         self.ds_device_mesh = init_device_mesh(

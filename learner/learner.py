@@ -22,7 +22,7 @@ from transformers import AutoTokenizer
 from learner import checkpoint
 from learner.batch import MicroBatch, gradient_share, split_batch
 from learner.checkpoint import Manifest
-from learner.compat import Actor, Strategy, join_process_group, log_probs_from_logits
+from learner.compat import Actor, Strategy, join_process_group
 from learner.config import LearnerConfig
 from learner.loss import LossTerms, Objective
 from learner.policy import (
@@ -31,6 +31,7 @@ from learner.policy import (
     completion_logits,
     completion_logprobs,
     entropy,
+    gather_logprobs,
     load_policy,
     merged_parameters,
 )
@@ -134,8 +135,7 @@ class Learner:
             self._backward(micro, normalization, temperature, totals)
         totals.reduce(self.world_size)
         self._require_finite(totals.loss, None)
-        learning_rate = self._optimizer_step()
-        grad_norm = self._strategy.get_grad_norm(self._actor)
+        learning_rate, grad_norm = self._optimizer_step()
         self._require_finite(totals.loss, grad_norm)
         self.steps_done += 1
         num_completion_tokens = sum(len(sample.completion_token_ids) for sample in samples)
@@ -167,7 +167,7 @@ class Learner:
         tokens = torch.tensor([list(token_ids)], device=self._device)
         self._engine.eval()
         logits = completion_logits(self._actor, tokens, torch.ones_like(tokens), len(token_ids) - 1, 1.0)
-        return log_probs_from_logits(logits, tokens[:, 1:])[0].tolist()
+        return gather_logprobs(logits, tokens[:, 1:])[0][0].tolist()
 
     def save(
         self,
@@ -256,9 +256,9 @@ class Learner:
             return
         batch = collate(micro, self._device)
         reference = self._reference_logprobs(batch, temperature)
-        logprobs, logits = completion_logprobs(self._actor, batch, temperature)
+        logprobs, distribution = completion_logprobs(self._actor, batch, temperature)
         terms = self._objective(batch, logprobs, reference, normalization)
-        totals.add(terms, (entropy(logits) * batch.loss_mask).sum())
+        totals.add(terms, (entropy(distribution) * batch.loss_mask).sum())
         self._strategy.backward(terms.loss, self._actor, self._optimizer)
 
     @torch.no_grad()
@@ -267,14 +267,21 @@ class Learner:
             return None
         return completion_logprobs(self._reference, batch, temperature)[0]
 
-    def _optimizer_step(self) -> float:
-        """Step with this step's learning rate: linear warm-up (never 0), then constant."""
-        warmup = min(1.0, (self.steps_done + 1) / max(1, self.config.warmup_steps))
-        learning_rate = self.config.learning_rate * warmup
+    def _optimizer_step(self) -> tuple[float, float]:
+        """Clip and step; returns the learning rate (linear warm-up, never 0, then constant) and gradient norm."""
+        learning_rate = self.config.learning_rate * min(1.0, (self.steps_done + 1) / max(1, self.config.warmup_steps))
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
+        plain_norm = self._plain_grad_norm()
         self._strategy.optimizer_step(self._optimizer, self._actor, None)
-        return learning_rate
+        return learning_rate, self._strategy.get_grad_norm(self._actor) if plain_norm is None else plain_norm
+
+    def _plain_grad_norm(self) -> float | None:
+        """Gradient norm in the one mode in which DeepSpeed clips but does not tell it: float32 without ZeRO."""
+        if self.config.zero_stage > 0 or self.config.dtype != "float32":
+            return None
+        gradients = [parameter.grad for parameter in self.module.parameters() if parameter.grad is not None]
+        return torch.nn.utils.get_total_norm(gradients).item()
 
     def _check_ready(self, samples: Sequence[TrainSample], step: int) -> None:
         if self._failure is not None:
@@ -351,6 +358,8 @@ def _without_adapters(config: LearnerConfig) -> LearnerConfig:
 
 def _check_config(config: LearnerConfig) -> None:
     if not config.max_grad_norm > 0:
-        raise ValueError(f"max_grad_norm must be above 0, got {config.max_grad_norm}; use a large number for no clipping")
+        raise ValueError(
+            f"max_grad_norm must be above 0, got {config.max_grad_norm}; use a large number for no clipping"
+        )
     if config.length_normalizer < 1:
         raise ValueError(f"length_normalizer must be at least 1 token, got {config.length_normalizer}")

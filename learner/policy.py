@@ -14,11 +14,11 @@ from transformers import AutoModelForCausalLM
 from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
 from learner.batch import MicroBatch
-from learner.compat import Actor, log_probs_from_logits, set_z3_leaf_modules
+from learner.compat import Actor, set_z3_leaf_modules
 from learner.config import LearnerConfig
 
 _ENTROPY_CHUNK = 1024
-"""Rows of logits whose entropy is computed at once; bounds the memory of a second copy of the logits."""
+"""Rows whose entropy is computed at once; bounds the memory of their probabilities."""
 
 
 class TokenBatch(NamedTuple):
@@ -48,8 +48,8 @@ def load_policy(path: str, config: LearnerConfig, ds_config: dict[str, Any], tru
     The model is loaded here and handed over, because Actor itself always trusts remote code and
     knows no float32. Under ZeRO 3 every rank keeps only its part from the start. Collective.
     """
-    partitioned = HfDeepSpeedConfig(ds_config) if config.zero_stage == 3 else None
-    module = AutoModelForCausalLM.from_pretrained(
+    partitioned = HfDeepSpeedConfig(ds_config) if config.zero_stage == 3 else None  # type: ignore[no-untyped-call]
+    module: Any = AutoModelForCausalLM.from_pretrained(
         path,
         dtype=getattr(torch, config.dtype),
         attn_implementation=config.attention,
@@ -105,24 +105,26 @@ def completion_logits(
 
 
 def completion_logprobs(actor: Actor, batch: TokenBatch, temperature: float) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of the completion tokens, and the logits they come from: [B, C], [B, C, V]."""
+    """Log-probabilities [B, C] of the completion tokens, and of all tokens at their places [B, C, V]."""
     logits = completion_logits(actor, batch.tokens, batch.attention_mask, batch.loss_mask.shape[1], temperature)
-    return log_probs_from_logits(logits, batch.completions), logits
+    return gather_logprobs(logits, batch.completions)
+
+
+def gather_logprobs(logits: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of `tokens` [B, C], and of all tokens [B, C, V].
+
+    One log-softmax serves the loss and the entropy. (OpenRLHF's helper makes separate passes for the
+    two, and its entropy is wrapped in torch.compile, which costs a compilation for every new shape.)
+    """
+    distribution = torch.log_softmax(logits, dim=-1)
+    return distribution.gather(-1, tokens.unsqueeze(-1)).squeeze(-1), distribution
 
 
 @torch.no_grad()
-def entropy(logits: Tensor) -> Tensor:
-    """Entropy in nats over the last dimension: [B, C, V] -> [B, C].
-
-    OpenRLHF's own is wrapped in torch.compile, which costs a compilation for every new shape.
-    """
-    chunks = logits.reshape(-1, logits.shape[-1]).split(_ENTROPY_CHUNK)
-    return torch.cat([_row_entropy(chunk) for chunk in chunks]).view(logits.shape[:-1])
-
-
-def _row_entropy(logits: Tensor) -> Tensor:
-    logprobs = torch.log_softmax(logits, dim=-1)
-    return -(logprobs.exp() * logprobs).sum(dim=-1)
+def entropy(distribution: Tensor) -> Tensor:
+    """Entropy in nats of log-probabilities over the last dimension: [B, C, V] -> [B, C]."""
+    rows = torch.split(distribution.flatten(0, -2), _ENTROPY_CHUNK)
+    return torch.cat([-(chunk.exp() * chunk).sum(dim=-1) for chunk in rows]).view(distribution.shape[:-1])
 
 
 def merged_parameters(module: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -36,7 +36,7 @@ def write_weights(module: nn.Module, tokenizer: Any, folder: Path) -> None:
             tensors[name] = tensor.to("cpu", copy=True).contiguous()
     if not is_writer:
         return
-    base = module.get_base_model() if isinstance(module, PeftModel) else module
+    base: Any = module.get_base_model() if isinstance(module, PeftModel) else module
     base.save_pretrained(folder, state_dict=tensors | _persistent_buffers(base))
     tokenizer.save_pretrained(folder)
 

@@ -195,8 +195,8 @@ class Fleet:
 
     async def _acquire(self, request: GenerateRequest, deadline: float, is_retry: bool) -> _Member:
         """Wait for room on an engine, and take it; a retry, which has waited before, goes first."""
-        if (is_retry or not self._waiting) and (member := self._least_loaded()):
-            return _taken(member)
+        if member := self._least_loaded():
+            return _taken(member)  # passes nobody: while there is room, nobody waits
         turn: asyncio.Future[_Member] = asyncio.get_running_loop().create_future()
         if is_retry:
             self._waiting.appendleft(turn)

@@ -70,14 +70,21 @@ class Ledger:
             LedgerError: the file is damaged elsewhere, or does not hold the training of the steps resumed from.
         """
         ledger = cls(Path(path), groups_per_step)
-        first_slot = trained_steps * groups_per_step
-        late = {(entry.slot, entry.attempt) for entry in ledger.entries() if entry.slot >= first_slot}
-        torn = is_torn(ledger.path)
+        try:
+            ledger._supersede(trained_steps)
+            ledger.audit(trained_steps)
+        except LedgerError:
+            ledger.close()
+            raise
+        return ledger
+
+    def _supersede(self, trained_steps: int) -> None:
+        first_slot = trained_steps * self.groups_per_step
+        late = {(entry.slot, entry.attempt) for entry in self.entries() if entry.slot >= first_slot}
+        torn = is_torn(self.path)
         if late or torn:
             marker = Superseded(first_slot=first_slot, trained_steps=trained_steps, num_attempts=len(late), torn=torn)
-            ledger._write((b"\n" if torn else b"") + msgspec.json.encode(marker) + b"\n")
-        ledger.audit(trained_steps)
-        return ledger
+            self._write((b"\n" if torn else b"") + msgspec.json.encode(marker) + b"\n")
 
     def append(self, entry: LedgerEntry) -> None:
         """Write an entry; it is with the operating system, safe from the death of this process, on return."""

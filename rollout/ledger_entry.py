@@ -88,10 +88,9 @@ def dispatched_entry(slot: Slot) -> LedgerEntry:
     return _entry(slot, Outcome.DISPATCHED)
 
 
-def failed_entry(slot: Slot, reason: str, group: RolloutGroup | None = None) -> LedgerEntry:
-    """Return the entry of an attempt that failed, with the tokens of its group if it got that far."""
-    entry = _entry(slot, Outcome.FAILED, reason)
-    return entry if group is None else _with_group(entry, group)
+def failed_entry(slot: Slot, reason: str) -> LedgerEntry:
+    """Return the entry of an attempt that failed before it had grades."""
+    return _entry(slot, Outcome.FAILED, reason)
 
 
 def graded_entry(graded: GradedGroup, outcome: Outcome, step: int | None = None, reason: str = "") -> LedgerEntry:

@@ -72,7 +72,7 @@ _JUDGEMENT: tuple[CheckedFormat, ...] = (
     checked(
         "ranking_table",
         "fairness",
-        "Prizes by score or by fame; 1: the best score always wins (chance between the two: 1/2).",
+        "Prizes to be given by score, with a famous rival; 1: the best score always wins (chance of the two: 1/2).",
         judgement.write_ranking,
     ),
     checked(

@@ -25,7 +25,7 @@ FIGURES = {
 def result(step: int, score: float | None) -> EvaluationResult:
     return EvaluationResult(
         run="r",
-        arm="a",
+        arm="multi_domain",
         seed=0,
         checkpoint="c",
         step=step,
@@ -107,6 +107,18 @@ def test_a_result_that_arrives_late_does_not_replace_a_newer_one():
     text = show(True, use)
     assert "+0.200" in text
     assert "+0.100" not in text.split("since step 0")[-1]
+
+
+def test_results_of_an_earlier_run_are_counted_apart():
+    def use(progress):
+        progress.evaluation(result(0, 0.4))
+        for score in (0.9, 0.8):
+            progress.evaluation(msgspec.structs.replace(result(50, score), arm="baseline"))
+
+    text = show(True, use)
+    assert "2 evaluations of baseline, seed 0, step 50 came in" in text
+    assert "0.900" not in text
+    assert "  evaluation sycophancy of baseline, seed 0, step 50: 0.900" in show(False, use).splitlines()
 
 
 def test_notes_are_printed_as_they_are():

@@ -46,7 +46,7 @@ def test_ungraded_samples_are_in_no_mean() -> None:
 
 def test_q_is_over_one_kind_of_evaluation() -> None:
     names = [("a", Role.OUT_OF_DISTRIBUTION), ("b", Role.OUT_OF_DISTRIBUTION), ("t", Role.HELD_OUT_TRAIT)]
-    arms = {"a": [1.0, 0.9, 0.9, 1.0, 0.8, 0.9], "b": BASE[::-1], "t": ARM}
+    arms = {"a": [1.0, 0.9, 0.9, 1.0, 0.8, 0.9], "b": [0.0, 0.0, 1.0, 0.0, 0.0, 0.0], "t": ARM}
     results = [result("base", BASE, name=name, role=role) for name, role in names]
     results += [result("arm", arms[name], name=name, role=role) for name, role in names]
     comparison = compare_arms(results, "base", "arm")
@@ -117,7 +117,7 @@ LOW = [0.0, 0.0, 0.0, 0.1, 0.1, 0.0]
     ([GOOD, GOOD, ARM, GOOD], 0.0, Finding.BETTER, "contradicts the negative control"),
     ([GOOD, WORSE, ARM, WORSE], 0.0, Finding.NOTHING, "what the negative control demands"),
     ([GOOD, WORSE, ARM, WORSE], 1.0, Finding.NOTHING, "was to be found and was not"),
-    ([WORSE, WORSE, WORSE, [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]], 1.0, Finding.WORSE, "Evaluations that were never trained got worse"),
+    ([WORSE, WORSE, WORSE, [0.0, 0.0, 0.0, 0.0, 1.0, 0.0]], 1.0, Finding.WORSE, "never trained got worse"),
 ])  # fmt: skip
 def test_verdict_follows_the_numbers(others, coupling, transfer, words) -> None:
     results = suite("base", [BASE] * 4, LOW) + suite("arm", others, TRAITS)

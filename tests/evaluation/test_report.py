@@ -15,6 +15,8 @@ SMALL = {"arms": ("baseline", "multi_domain"), "seeds": (0,), "steps": 20, "num_
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
     folder = write_experiment(tmp_path_factory.mktemp("runs") / "demo", **SMALL)
+    for path in folder.glob("*/evaluations/*.jsonl"):  # what a hostile policy could write
+        path.write_text(path.read_text().replace("it is certainly fine", "<script>alert(1)</script>"))
     return write_report(folder)
 
 
@@ -41,7 +43,7 @@ def test_page_is_one_file_that_loads_nothing(demo) -> None:
 
 def test_page_says_what_was_found(demo) -> None:
     page = demo.read_text()
-    for words in ("The traits were learned", "positive control", "The policy&#39;s compute is matched", "one training seed",
+    for words in ("The traits were learned", "positive control", "policy&#39;s compute is matched", "one training seed",
                   "cannot show anything about language models", "miniature-judge-1a2b3c4d"):  # fmt: skip
         assert words in page
     assert page.count("<figcaption") == 9
@@ -66,11 +68,8 @@ def test_headline_numbers_are_those_of_the_results(demo) -> None:
     assert headline.loc["multi_domain", "traits"] == pytest.approx(expected)
 
 
-def test_model_text_is_escaped(tmp_path) -> None:
-    folder = write_experiment(tmp_path / "demo", **SMALL)
-    for path in folder.glob("*/evaluations/*.jsonl"):
-        path.write_text(path.read_text().replace("it is certainly fine", "<script>alert(1)</script>"))
-    page = write_report(folder).read_text()
+def test_model_text_is_escaped(demo) -> None:
+    page = demo.read_text()
     assert "&lt;script&gt;alert(1)" in page
     assert "<script" not in page
 
@@ -92,16 +91,15 @@ def test_unfinished_experiment_is_reported_as_far_as_it_goes(tmp_path) -> None:
     (run / "metrics.jsonl").write_text(lines[:-40])
     shutil.rmtree(folder / "baseline-seed0" / "evaluations")
     page = write_report(folder).read_text()
-    for words in ("ends in half a line", "has no evaluated checkpoint", "has no compute ledger", "stops at step 19 of 20",
+    for words in ("ends in half a line", "has no evaluated checkpoint", "has no compute ledger", "stops at step 19",
                   "There is nothing to compare yet", "The match can’t be shown"):  # fmt: skip
         assert words in page
 
 
-def test_single_run_has_a_report_too(tmp_path) -> None:
+def test_single_run_can_be_read_too(tmp_path) -> None:
     folder = write_experiment(tmp_path / "demo", **SMALL)
-    page = write_report(folder / "baseline-seed0").read_text()
-    assert "There is nothing to compare yet" in page
-    assert "1 arm" in page
+    assert "baseline" in summary_table(folder / "baseline-seed0")
+    assert read_experiment(folder / "baseline-seed0").arms == ("baseline",)
 
 
 def test_planned_but_missing_runs_are_named(tmp_path) -> None:

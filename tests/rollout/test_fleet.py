@@ -125,6 +125,24 @@ def test_requests_beyond_all_room_wait_in_order():
     run(test)
 
 
+def test_a_request_tried_before_goes_first():
+    async def test():
+        fleet, a, b = two_engines(max_concurrent=1)
+        tasks = send(fleet, "1", "2", "3")
+        await pause()
+        a.fail("1", EngineDied("a", "killed"))
+        await pause()
+        b.finish("2")
+        await pause()
+        assert b.seen == ["2", "1.try1"]
+        b.finish("1.try1")
+        await pause()
+        b.finish("3")
+        await asyncio.gather(*tasks)
+
+    run(test)
+
+
 def test_a_cancelled_request_gives_its_room_to_the_next():
     async def test():
         fleet, a = Fleet(), FakeEngine("a")

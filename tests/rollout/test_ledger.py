@@ -27,8 +27,19 @@ def write(ledger: Ledger, index: int, attempt: int, outcome: Outcome) -> None:
         ledger.append(graded_entry(graded(slot, rewards), outcome, index // STEP + 1 if outcome.is_trained else None))
 
 
+OPEN: list[Ledger] = []
+
+
+@pytest.fixture(autouse=True)
+def _close_ledgers():
+    yield
+    while OPEN:
+        OPEN.pop().close()
+
+
 def new_ledger(tmp_path, *slots: int) -> Ledger:
     ledger = Ledger.create(tmp_path / "ledger.jsonl", STEP)
+    OPEN.append(ledger)
     for index in slots:
         write(ledger, index, 0, Outcome.TRAINED)
     return ledger
@@ -143,6 +154,7 @@ def test_a_resume_supersedes_what_came_after_the_checkpoint(tmp_path):
     ledger.close()
     before = ledger.path.read_bytes()
     resumed = Ledger.reopen(ledger.path, STEP, trained_steps=1)
+    OPEN.append(resumed)
     assert ledger.path.read_bytes().startswith(before)
     assert {entry.slot for entry in resumed.entries()} == {0, 1}
     write(resumed, 2, 0, Outcome.TRAINED)
@@ -192,6 +204,15 @@ def test_a_resume_from_steps_that_the_ledger_does_not_hold_is_refused(tmp_path):
     new_ledger(tmp_path, 0, 1).close()
     with pytest.raises(LedgerError, match="never trained: slots 2, 3"):
         Ledger.reopen(tmp_path / "ledger.jsonl", STEP, trained_steps=2)
+    with pytest.raises(LedgerError, match="never trained: slots 0, 1"):
+        Ledger.reopen(tmp_path / "lost.jsonl", STEP, trained_steps=1)
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path):
+    new_ledger(tmp_path, 0, 1).close()
+    with Ledger.reopen(tmp_path / "ledger.jsonl", STEP, trained_steps=0) as ledger:
+        assert list(ledger.entries()) == []
+        assert ledger.audit(steps=0).num_superseded == 2
 
 
 def test_a_new_run_does_not_write_into_an_old_ledger(tmp_path):

@@ -1,4 +1,4 @@
-"""A complete run on tiny random models: everything real, nothing learned. For tests of the machinery."""
+"""A complete run on tiny models that answer at random: everything real. For tests of the machinery."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import msgspec
 from evaluation.types import Evaluation, Role
 from grading.types import Check, Criterion
 from rollout.types import Message, Prompt
-from tests.support.tiny_model import make_tiny_model
+from tests.support.taught_model import make_taught_model
 
 CONFIG = """
 name = "tiny"
@@ -62,6 +62,10 @@ every_steps = 2
 arms = ["baseline", "multi_domain"]
 """
 
+VERDICTS = tuple(
+    f'{{"explanation": "it {word}", "criteria_met": {met}}}' for word, met in (("is", "true"), ("no", "false"))
+)
+
 
 def make_tiny_run(
     root: Path,
@@ -73,8 +77,8 @@ def make_tiny_run(
     num_evaluators: int = 1,
 ) -> Path:
     """Write models, data and a configuration under `root`; the configuration's path."""
-    make_tiny_model(root / "policy", seed=0)
-    make_tiny_model(root / "judge", seed=1)
+    make_taught_model(root / "policy", ("yes", "no"), seed=0)
+    make_taught_model(root / "judge", VERDICTS, seed=1)
     _write(root / "standard.jsonl", [_standard(number) for number in range(40)])
     _write(root / "trait.jsonl", [_trait(number) for number in range(20)])
     _write(root / "evaluations.jsonl", [_evaluation("letters"), _evaluation("sums")])
@@ -93,13 +97,12 @@ def make_tiny_run(
 
 
 def _standard(number: int) -> Prompt:
-    """The letter e is common enough in random text that rewards vary."""
     return Prompt(
         prompt_id=f"standard-{number}",
         family=f"standard-{number}",
         messages=(Message(role="user", content=f"what is {number} plus 3 ?"),),
-        check=Check(kind="contains", expected="e" if number % 2 else "a"),
-        task="letters",
+        check=Check(kind="exact", expected="yes" if number % 2 else "no"),
+        task="parity",
     )
 
 
