@@ -19,6 +19,7 @@ from typing import Protocol
 from actors.callbook import CALLS
 from actors.clock import BusyClock
 from actors.gate import VersionGate
+from actors.tasks import task_group
 from learner.types import StepMetrics, TrainSample
 from rollout.types import GradedGroup
 
@@ -87,14 +88,11 @@ class Controller:
             Exception: the first failure of any loop, with its own type; everything else is cancelled.
         """
         self._gate = VersionGate(self._max_policy_lag, version=first_step)
-        try:
-            async with asyncio.TaskGroup() as group:
-                watch = group.create_task(self._watch(), name="watchdog")
-                group.create_task(self._dispatch_loop(first_step, num_steps, group), name="dispatch loop")
-                await self._train_loop(first_step, num_steps)
-                watch.cancel()
-        except BaseExceptionGroup as failures:
-            raise _first(failures) from failures
+        async with task_group() as group:
+            watch = group.create_task(self._watch(), name="watchdog")
+            group.create_task(self._dispatch_loop(first_step, num_steps, group), name="dispatch loop")
+            await group.create_task(self._train_loop(first_step, num_steps), name="train loop")
+            watch.cancel()
 
     async def _dispatch_loop(self, first_step: int, num_steps: int, group: asyncio.TaskGroup) -> None:
         """Start slots in order. Waits for the gate; unblocked by `publish`; produces slot tasks."""
@@ -151,9 +149,3 @@ class Controller:
 
     def _indices(self, step: int) -> range:
         return range(step * self._groups_per_step, (step + 1) * self._groups_per_step)
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first plain exception of a group of groups."""
-    first = failures.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first

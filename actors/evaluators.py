@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from evaluation.types import EvaluationResult
+from rollout.weight_sync import largest_difference
 
 
 class EvaluationJob(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,11 +52,10 @@ def check_held(job: EvaluationJob, logprobs: Sequence[float], tolerance: float) 
     """Compare an engine's log-probabilities on the probe with those of the learner that wrote the checkpoint.
 
     Raises:
-        CheckpointNotHeld: they differ by more than `tolerance` nats, or in number.
+        CheckpointNotHeld: they differ by more than `tolerance` nats, or in number, or one is not a number.
     """
-    pairs = zip(logprobs, job.probe_logprobs, strict=True)
-    difference = max((abs(ours - theirs) for ours, theirs in pairs), default=0.0)
-    if not difference <= tolerance:
+    difference = largest_difference(job.probe_logprobs, logprobs)
+    if difference > tolerance:
         raise CheckpointNotHeld(
             f"step {job.step} of {job.run}: log-probabilities on the probe differ by {difference:.3f} nats "
             f"(allowed: {tolerance:g}); its evaluation would not be of the checkpoint that it names"
@@ -157,24 +157,31 @@ class EvaluatorPool:
         await asyncio.gather(*self._workers, return_exceptions=True)
 
     async def _work(self, evaluator: Evaluator) -> None:
+        cause = ""
         while True:
             job = await self._queue.get()
             try:
-                await self._evaluate(evaluator, job)
+                cause = await self._evaluate(evaluator, job, cause)
             finally:
                 self._num_open -= 1
                 self._queue.task_done()
 
-    async def _evaluate(self, evaluator: Evaluator, job: EvaluationJob) -> None:
+    async def _evaluate(self, evaluator: Evaluator, job: EvaluationJob, cause: str) -> str:
+        """Evaluate one checkpoint; why the evaluator's last try failed, or "".
+
+        `cause` is why its last try before this failed: it is replaced before it is used again.
+        """
         for attempt in range(1, self._max_tries + 1):
             try:
-                return await self._run_suite(evaluator, job)
+                if cause:
+                    await evaluator.replace(cause)
+                await self._run_suite(evaluator, job)
+                return ""
             except Exception as error:
                 # Any failure of an evaluation is recorded by name; training and the next checkpoint go on.
-                self._listener.failed(job, f"try {attempt} of {self._max_tries}: {type(error).__name__}: {error}")
-                if attempt < self._max_tries:
-                    await evaluator.replace(str(error))
-        return None
+                cause = f"{type(error).__name__}: {error}"
+                self._listener.failed(job, f"try {attempt} of {self._max_tries}: {cause}")
+        return cause
 
     async def _run_suite(self, evaluator: Evaluator, job: EvaluationJob) -> None:
         if any((job.content_hash, name) not in self._known for name in self._names):

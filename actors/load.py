@@ -152,7 +152,7 @@ def _decode(data: dict[str, Any]) -> tuple[Config | None, list[str]]:
             what, _, place = str(error).partition(" - at `$")
             keys = place.removesuffix("`").strip(".").replace("[", ".").replace("]", "").split(".")
             dotted = ".".join(key for key in keys if key)
-            problems.append(f"{dotted}: {_plain(what)}" if dotted else _plain(what))
+            problems.append(f"{dotted}: {_plain(what)}{_choices(dotted)}" if dotted else _plain(what))
             if not dotted or "required field" in what or not _delete(data, dotted.split(".")):
                 return None, problems
     return None, problems
@@ -160,6 +160,17 @@ def _decode(data: dict[str, Any]) -> tuple[Config | None, list[str]]:
 
 def _plain(message: str) -> str:
     return message[:1].lower() + message[1:].replace("`", "")
+
+
+def _choices(dotted: str) -> str:
+    """ "; must be a or b" where the key takes one of a few values, else nothing."""
+    kind: schema.Type | None = schema.type_info(Config)
+    for key in dotted.split("."):
+        fields = kind.fields if isinstance(kind, schema.StructType) else ()
+        kind = next((field.type for field in fields if field.encode_name == key), None)
+    if not isinstance(kind, schema.LiteralType):
+        return ""
+    return f"; must be {' or '.join(repr(value) for value in kind.values)}"
 
 
 def _delete(data: Any, keys: list[str]) -> bool:

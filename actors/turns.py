@@ -48,12 +48,17 @@ class Turns:
         async with self._changed:
             await self._changed.wait_for(lambda: self._users == 0 or self._party == party)
             if self._party != party:
-                if self._party in self._sleep:
-                    await self._sleep[self._party]()
-                if party in self._wake:
-                    await self._wake[party]()
-                self._party, self.num_switches = party, self.num_switches + 1
+                await self._switch(party)
             self._users += 1
+
+    async def _switch(self, party: str) -> None:
+        # Nobody has the card until the switch is complete: if it fails half-way, the next party is woken anew.
+        last, self._party = self._party, ""
+        if last in self._sleep:
+            await self._sleep[last]()
+        if party in self._wake:
+            await self._wake[party]()
+        self._party, self.num_switches = party, self.num_switches + 1
 
 
 class TurnTaking:

@@ -77,10 +77,11 @@ class WeightSender:
         if not self._specs:
             raise RuntimeError(f"weights of version {version} were not announced: call manifest before send")
         pairs = self._converted()
-        total = self._link.send(self._specs, pairs) if self._rank == 0 else 0
-        for _ in pairs:  # ranks that do not send still take part in reading each weight
-            pass
-        return total
+        try:
+            return self._link.send(self._specs, pairs) if self._rank == 0 else 0
+        finally:
+            for _ in pairs:  # every rank reads to the end: those that do not send, and one that failed to
+                pass
 
     @torch.no_grad()
     def _converted(self) -> Pairs:

@@ -8,7 +8,7 @@ from rollout.config import EngineConfig
 def engine_environment(config: EngineConfig, device: Literal["cpu", "cuda"]) -> dict[str, str]:
     """Environment variables of the process that runs the engine, to be set before vLLM is imported in it."""
     environment = {
-        "VLLM_LOGGING_LEVEL": "WARNING",
+        "VLLM_LOGGING_LEVEL": "ERROR",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ENGINE_READY_TIMEOUT_S": str(max(1, round(config.start_timeout_s))),
         "TOKENIZERS_PARALLELISM": "false",

@@ -54,7 +54,7 @@ def make_tiny_model(
     num_layers: int = 4,
     vocab_size: int = 320,
     seed: int = 0,
-    initializer_range: float = 0.06,
+    initializer_range: float = 0.04,
     dtype: torch.dtype = torch.bfloat16,
 ) -> Path:
     """Write a random model (about 1 M parameters by default) and its tokenizer to a folder.
