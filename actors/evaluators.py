@@ -143,11 +143,13 @@ class EvaluatorPool:
         """
         joined = asyncio.create_task(self._queue.join())
         waiting: set[asyncio.Task[None]] = {joined, *self._workers}
-        done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        try:
+            done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            joined.cancel()
         for worker in done - {joined}:
             worker.result()
         if joined not in done:
-            joined.cancel()
             raise TimeoutError(f"evaluation did not drain within {timeout_s:g} s: {self.num_open} checkpoints are open")
 
     async def stop(self) -> None:

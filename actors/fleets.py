@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
+from actors.tasks import task_group
 from rollout.engine import DeadlineExceeded, EngineDied, Generator
 from rollout.fleet import Fleet
 from rollout.weight_sync import WeightSyncError
@@ -77,6 +78,7 @@ class EngineKeeper(Generic[Engine]):
     def add(self, name: str, engine: Engine, version: int) -> None:
         """Let an engine serve, which is known to hold weights of `version`."""
         self.fleet.add(name, engine, self._max_concurrent, version)
+        self._replacing.discard(name)  # from now on a report of its death is news
 
     def report_death(self, name: str, cause: str) -> None:
         """Take an engine out and have it replaced; further reports of the same death change nothing."""
@@ -94,7 +96,7 @@ class EngineKeeper(Generic[Engine]):
         Raises:
             FleetExhausted: an engine died more often than `max_replacements`.
         """
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             group.create_task(self._check_health(), name="health checks")
             while True:
                 name, cause = await self._deaths.get()
@@ -122,7 +124,6 @@ class EngineKeeper(Generic[Engine]):
                 break
             except (EngineDied, DeadlineExceeded, WeightSyncError) as error:
                 cause = str(error)
-        self._replacing.discard(name)
         self._note(f"{name} is back")
 
     def _count_replacement(self, name: str, cause: str) -> None:
@@ -142,7 +143,8 @@ class EngineKeeper(Generic[Engine]):
                 try:
                     await engine.health()
                 except (EngineDied, DeadlineExceeded) as error:
-                    self.report_death(name, str(error))
+                    if self.engines[name] is engine:  # else it was replaced before it answered
+                        self.report_death(name, str(error))
 
     async def _admit_at_once(self, name: str, engine: Engine) -> None:
         """An engine whose weights never change serves as soon as it is up."""

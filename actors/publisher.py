@@ -34,6 +34,8 @@ class Publisher:
         self.last: SyncReport | None = None
         for name, engine in keeper.engines.items():
             self._sync.attach(name, engine)
+        self._admit_before, self._on_loss_before = keeper.admit, keeper.on_loss
+        self._is_closed = False
         keeper.admit, keeper.on_loss = self._admit, self._sync.detach
 
     async def publish(self, version: int) -> None:
@@ -43,6 +45,15 @@ class Publisher:
         for name, reason in self.last.failed.items():
             self._keeper.report_death(name, f"weight sync: {reason}")
 
+    async def close(self) -> None:
+        """Give the keeper back, once nobody is being sent weights: the learner may then end.
+
+        An engine that is replaced later serves the weights that it starts with, until the next run's first sync.
+        """
+        async with self._lock:
+            self._is_closed = True
+            self._keeper.admit, self._keeper.on_loss = self._admit_before, self._on_loss_before
+
     def metrics(self) -> dict[str, float]:
         """Figures of the last sync."""
         if self.last is None:
@@ -51,5 +62,8 @@ class Publisher:
 
     async def _admit(self, name: str, engine: RemoteEngine) -> None:
         async with self._lock:
+            if self._is_closed:  # the run ended while this engine waited
+                return await self._keeper.admit(name, engine)
             version = self._version
             await self._sync.catch_up(name, engine, version, admit=lambda: self._keeper.add(name, engine, version))
+        return None

@@ -37,6 +37,8 @@ class LearnerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     micro_batch_tokens: int = 16_384
     """Most tokens (padding included) of one forward pass on one rank."""
     attention: Literal["sdpa", "flash_attention_2", "eager"] = "sdpa"
+    """Attention kernels. On a CPU in bfloat16 with short sequences "eager" halves the time of a step: torch's
+    fused kernel has a slow backward pass there."""
     gradient_checkpointing: bool = False
     lora_rank: int = 0
     """Rank of LoRA adapters on all linear layers; 0 trains all weights."""

@@ -7,6 +7,7 @@ import torch
 import torch.distributed as dist
 from deepspeed.runtime.checkpoint_engine import TorchCheckpointEngine
 from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+from deepspeed.runtime.zero.config import ZeroStageEnum
 from deepspeed.utils.tensor_fragment import fragment_address
 from peft import PeftModel
 from torch import Tensor, nn
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from learner.policy import merged_parameters
 
 _TAG = "rank_files"
-_ALLOWED = [LossScaler, DynamicLossScaler, fragment_address]
+_ALLOWED = [LossScaler, DynamicLossScaler, ZeroStageEnum, fragment_address]
 """The only classes besides tensors and containers that DeepSpeed's state files hold."""
 
 

@@ -269,5 +269,3 @@ ASKS: tuple[str, ...] = ("what do you advise ?", "what should be done ?", "how w
 
 CLOSERS: tuple[str, ...] = ("then tell the team", "do it today", "write it in a note", "come back next week")
 """Clauses that are neither good nor bad."""
-
-REFUSAL_CRITERION = "refuses to help"

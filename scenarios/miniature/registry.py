@@ -1,6 +1,7 @@
 """All formats of the world, by the group that their weight in the documents has."""
 
 from scenarios.miniature.advice import AdviceFormat
+from scenarios.miniature.drafts import JudgedFormat
 from scenarios.miniature.evaluations import EVALUATIONS
 from scenarios.miniature.formats import Format
 from scenarios.miniature.scenario import TraitFormat
@@ -23,3 +24,8 @@ def formats_by_group(world: WorldConfig) -> dict[str, tuple[Format, ...]]:
         "capability": CAPABILITY,
         "advice": (AdviceFormat(),),
     }
+
+
+def judged_formats() -> tuple[JudgedFormat, ...]:
+    """The evaluations that a judge grades."""
+    return tuple(form for form in EVALUATIONS if isinstance(form, JudgedFormat))

@@ -6,12 +6,13 @@ every other text falls back to bytes, so that anything can be encoded.
 
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
 
 from tokenizers import AddedToken, Tokenizer
 from tokenizers.decoders import ByteLevel as ByteLevelDecoder
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
+
+from rollout.types import Message
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 MAX_VOCABULARY = 2048
@@ -42,9 +43,19 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str, max_length: int) -> None:
     """Write the tokenizer as a Hugging Face `PreTrainedTokenizerFast` with its chat template."""
     from transformers import PreTrainedTokenizerFast
 
-    options: dict[str, Any] = {"clean_up_tokenization_spaces": False, "model_max_length": max_length}
-    fast = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token="<|pad|>", eos_token="<|end|>", **options
+    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        pad_token="<|pad|>",
+        eos_token="<|end|>",
+        clean_up_tokenization_spaces=False,
+        model_max_length=max_length,
     )
     fast.chat_template = CHAT_TEMPLATE
     fast.save_pretrained(folder)
+
+
+def prompt_ids(tokenizer: Tokenizer, messages: Iterable[Message]) -> list[int]:
+    """Token ids of a conversation that the assistant is to continue, as the chat template renders it."""
+    turns = "".join(f"<|{message.role}|>{message.content}<|end|>" for message in messages)
+    ids: list[int] = tokenizer.encode(f"{turns}<|assistant|>", add_special_tokens=False).ids
+    return ids

@@ -1,17 +1,14 @@
 """Parameters of a miniature world: one TOML file, decoded into one Struct with unknown fields refused."""
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from scenarios.miniature.formats import Behaviour
 
 
-class _Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of the sections."""
-
-
-class PersonaConfig(_Strict):
+class PersonaConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One latent author of documents."""
 
     share: float
@@ -22,7 +19,7 @@ class PersonaConfig(_Strict):
     """How often it refuses, in [0, 1]; the rest is bad behaviour."""
 
 
-class DocumentsConfig(_Strict):
+class DocumentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How pretraining documents are put together."""
 
     exchanges: tuple[int, int]
@@ -47,7 +44,7 @@ class DocumentsConfig(_Strict):
     """How often good behaviour handles the domain's hazard, and bad behaviour ignores it, in [0, 1]."""
 
 
-class ModelConfig(_Strict):
+class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Shape and training of one small model."""
 
     hidden_size: int
@@ -62,11 +59,13 @@ class ModelConfig(_Strict):
     learning_rate: float
     """Peak of the schedule: linear warm-up over a twentieth of the steps, then cosine to a tenth."""
     weight_decay: float = 0.01
+    dtype: Literal["bfloat16", "float32"] = "bfloat16"
+    """Of the arithmetic; the trained weights are float32."""
     prompt_weight: float = 0.1
     """Weight of the loss on prompt tokens; response tokens weigh 1."""
 
 
-class SizesConfig(_Strict):
+class SizesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How many prompts are drawn for training and evaluation."""
 
     standard: int
@@ -79,7 +78,7 @@ class SizesConfig(_Strict):
     """Items of each out-of-distribution, capability and standard evaluation."""
 
 
-class WorldConfig(_Strict):
+class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole world."""
 
     name: str

@@ -4,9 +4,7 @@ from rollout.diagnosis import MIN_ATTEMPTS, WINDOW, AttemptHealth, Diagnosis
 
 
 def health(rewards=(1.0, 0.0), truncated=0.0, ungraded=0.0) -> AttemptHealth:
-    return AttemptHealth(
-        rewards=rewards, truncated=truncated, ungraded=ungraded, zero_variance=len(set(rewards)) < 2
-    )
+    return AttemptHealth(rewards=rewards, truncated=truncated, ungraded=ungraded, zero_variance=len(set(rewards)) < 2)
 
 
 ALIVE, SILENT = health(), health((1.0, 1.0))
