@@ -41,10 +41,10 @@ endif
 	touch $@
 
 demo: setup  ## The experiment in the coupled miniature world: minutes on two cores
-	$(BIN)/beneficial-rl experiment configs/demo.toml
+	$(BIN)/beneficial-rl experiment configs/demo.toml --resume
 
 control: setup  ## The same in the uncoupled world, where no honest system may find transfer
-	$(BIN)/beneficial-rl experiment configs/control.toml
+	$(BIN)/beneficial-rl experiment configs/control.toml --resume
 
 test: setup lint typecheck contracts test-fast test-slow  ## Everything that must pass
 

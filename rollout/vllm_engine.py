@@ -81,11 +81,13 @@ class VllmEngine:
             ValueError: the settings do not fit the device or the model.
             EngineDied: the engine did not start.
         """
-        arguments = _arguments(model_path, config, device, transfer_backend)
         try:
+            arguments = _arguments(model_path, config, device, transfer_backend)
             llm = await asyncio.to_thread(AsyncLLM.from_engine_args, arguments)
-        except (RuntimeError, TimeoutError, OSError) as error:
+        except (RuntimeError, TimeoutError) as error:
             raise EngineDied(name, f"it did not start with {model_path}: {error}") from error
+        except (ValueError, OSError) as error:  # vLLM's own may not survive a pickle
+            raise ValueError(f"engine {name} cannot be started with {model_path}: {error}") from error
         return cls(name, model_path, llm, version)
 
     async def generate(self, request: GenerateRequest) -> GenerateResult:

@@ -89,7 +89,7 @@ def generate(folder: str, conversations: Sequence[Sequence[Message]], max_tokens
         rows = [prompt_ids(tokenizer, messages) for messages in conversations[start : start + _BATCH]]
         ids, mask = left_padded(rows)
         with torch.inference_mode():
-            output = model.generate(
+            output = model.generate(  # type: ignore[misc]
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=max_tokens,

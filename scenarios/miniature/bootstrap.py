@@ -19,7 +19,10 @@ from threading import Thread
 
 import msgspec
 
+from scenarios.miniature.data import MiniatureData, load_miniature
 from scenarios.miniature.world import WorldConfig, load_world
+
+__all__ = ["Bootstrapped", "MiniatureData", "bootstrap", "content_key", "load_miniature"]
 
 _ROOT = Path(__file__).resolve().parents[2]
 _RECORD = "bootstrap.json"

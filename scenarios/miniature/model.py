@@ -18,8 +18,9 @@ from scenarios.miniature.world import ModelConfig
 
 MAX_LENGTH = 1024
 _BUCKET_BATCHES = 16
-_INITIAL_STD = 0.08
-"""About one over the root of the width; the library's 0.02 is meant for wide models and learns slowly here."""
+_MATRIX_STD, _EMBEDDING_STD, _HEAD_STD = 0.08, 0.5, 0.02
+"""Standard deviations at the start. The library's 0.02 for everything is meant for wide models; here the words
+must stand out from what the first layers write, and the layers begin by writing nothing."""
 
 
 class Encoded(NamedTuple):
@@ -30,7 +31,7 @@ class Encoded(NamedTuple):
 
 
 class Encoder:
-    """Encodes conversations, remembering the texts that it has seen."""
+    """Encodes conversations, remembering the assistant's texts: they come again, prompts hardly ever do."""
 
     def __init__(self, tokenizer: Tokenizer, prompt_weight: float) -> None:
         self._tokenizer = tokenizer
@@ -43,37 +44,48 @@ class Encoder:
         ids: list[int] = []
         weights: list[float] = []
         for message in messages:
-            body = [*self._ids(message.content), self._end]
-            weight = 1.0 if message.role == "assistant" else self._prompt_weight
+            answers = message.role == "assistant"
+            body = [*(self._known(message.content) if answers else self._ids(message.content)), self._end]
+            weight = 1.0 if answers else self._prompt_weight
             ids += [self._tokenizer.token_to_id(f"<|{message.role}|>"), *body]
             weights += [0.0, *([weight] * len(body))]
         return Encoded(ids, weights)
 
-    def _ids(self, text: str) -> list[int]:
+    def _known(self, text: str) -> list[int]:
         if text not in self._seen:
-            self._seen[text] = self._tokenizer.encode(text, add_special_tokens=False).ids
+            self._seen[text] = self._ids(text)
         return self._seen[text]
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
 
 
 def new_model(config: ModelConfig, tokenizer: Tokenizer, seed: int) -> Qwen2ForCausalLM:
     """A freshly initialized model. Untied: vLLM's CPU build serves stale tied heads after a weight transfer."""
     torch.manual_seed(seed)
-    return Qwen2ForCausalLM(  # type: ignore[no-untyped-call]
-        Qwen2Config(
-            vocab_size=tokenizer.get_vocab_size(),
-            hidden_size=config.hidden_size,
-            intermediate_size=config.intermediate_size,
-            num_hidden_layers=config.num_layers,
-            num_attention_heads=config.num_heads,
-            num_key_value_heads=config.num_heads,
-            max_position_embeddings=MAX_LENGTH,
-            tie_word_embeddings=False,
-            bos_token_id=None,
-            eos_token_id=tokenizer.token_to_id("<|end|>"),
-            pad_token_id=tokenizer.token_to_id("<|pad|>"),
-            initializer_range=_INITIAL_STD,
-        )
+    shape = Qwen2Config(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=config.hidden_size,
+        intermediate_size=config.intermediate_size,
+        num_hidden_layers=config.num_layers,
+        num_attention_heads=config.num_heads,
+        num_key_value_heads=config.num_heads,
+        max_position_embeddings=MAX_LENGTH,
+        initializer_range=_MATRIX_STD,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.token_to_id("<|end|>"),
+        pad_token_id=tokenizer.token_to_id("<|pad|>"),
     )
+    model = Qwen2ForCausalLM(shape)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        model.model.embed_tokens.weight.normal_(0.0, _EMBEDDING_STD)
+        model.lm_head.weight.normal_(0.0, _HEAD_STD)
+        for layer in model.model.layers:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    return model
 
 
 class _Trainer:

@@ -22,7 +22,7 @@ from rollout.config import MixConfig, RolloutConfig, SourceConfig
 from rollout.diagnosis import AttemptHealth
 from rollout.engine import DeadlineExceeded, EngineDied
 from rollout.ledger import Ledger, LedgerEntry, LedgerError, Outcome, summarize
-from rollout.sampler import MixSampler
+from rollout.sampler import MixError, MixSampler
 from rollout.types import GenerateRequest, SamplingConfig, Slot
 from tests.actors.fakes import FakeGenerator, FakeGrader, FakeLearner, Killed, group, run, step_metrics, ticks
 from tests.rollout.worlds import standard_prompts, trait_prompts
@@ -306,6 +306,12 @@ def test_a_slot_that_is_never_trained_is_found_at_the_end(bench):
     bench.book.draw(2, 0)
     with pytest.raises(LedgerError, match="never heard of again: slot 2"):
         bench.book.finish()
+
+
+def test_a_step_of_other_slots_than_its_own_is_refused(bench):
+    groups = [bench.group(index) for index in (0, 2)]
+    with pytest.raises(MixError, match=r"missing are \[1\]"):
+        bench.book.trained(groups, step_metrics(1), {"step": 1.0})
 
 
 def test_a_group_that_is_too_old_is_refused(bench):

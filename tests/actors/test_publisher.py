@@ -147,6 +147,7 @@ def test_a_lost_engine_is_left_out_of_the_next_sync():
         lost = bench.spawner.made["engine-0"][0]
         lost.dead = True
         assert (await bench.keeper.fleet.generate(REQUEST)).engine == "engine-1#0"
+        assert publisher._sync.engines == ("engine-1",), "at once, not only when the next sync finds out"
         lost.log.clear()
         await bench.step(publisher)
         assert lost.log == []
@@ -205,6 +206,7 @@ def test_an_engine_that_waits_for_the_learner_when_the_run_ends_is_left_to_the_n
             bench.lock.release()
             await closing
             await bench.back()
+            assert len(bench.spawner.made["engine-0"]) == 2
             assert bench.keeper.engines["engine-0"].log == ["start"]
 
     run(test)

@@ -130,5 +130,5 @@ def test_what_the_method_raised_keeps_its_type_and_words(cancelled, cause):
 
 
 def test_an_actors_death_survives_a_pickle():
-    error = pickle.loads(pickle.dumps(ActorDied("engine-0", "generate", "killed")))
-    assert str(error) == "engine-0 died during generate: killed"
+    error = ActorDied("engine-0", "generate", "killed")
+    assert str(pickle.loads(pickle.dumps(error))) == "engine-0 died during generate: killed"

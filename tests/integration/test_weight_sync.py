@@ -135,6 +135,20 @@ def test_structured_output_satisfies_the_schema(world, loop):
     assert all(output.finish_reason == "stop" for output in result.outputs)
 
 
+def test_schema_that_cannot_be_followed_is_refused(world, loop):
+    with pytest.raises(ValueError, match="engine engine-0 refused the request"):
+        loop.run(world.engine.generate(request(json_schema='{"type": "nonsense"}')))
+
+
+def test_settings_that_do_not_fit_are_refused(tmp_path, loop):
+    from rollout.vllm_engine import VllmEngine
+
+    with pytest.raises(ValueError, match="sleep_mode frees GPU memory and needs device cuda"):
+        loop.run(VllmEngine.start("e", str(tmp_path), EngineConfig(sleep_mode=True), "cpu"))
+    with pytest.raises(ValueError, match="engine e cannot be started with"):
+        loop.run(VllmEngine.start("e", str(tmp_path / "nothing"), CONFIG, "cpu"))
+
+
 def test_refused_prompts_name_the_lengths(world, loop):
     long = GenerateRequest(request_id="long", prompt_token_ids=tuple([5] * 600), sampling=SamplingConfig())
     with pytest.raises(ValueError, match=r"prompt has 600 tokens and the engine's context 512"):
@@ -193,6 +207,9 @@ def test_second_sync_uses_the_same_group_and_is_quick(world, loop):
 
 
 def test_reload_takes_another_checkpoint(world, loop, tmp_path):
+    loop.run(world.engine.reload(str(world.new), version=2))
+    scores = loop.run(world.engine.score(PROBE))
+    assert largest_difference(logprobs_of(load(world.new), PROBE), scores) < TOLERANCE
     loop.run(world.engine.reload(str(world.old), version=3))
     scores = loop.run(world.engine.score(PROBE))
     assert largest_difference(logprobs_of(load(world.old), PROBE), scores) < TOLERANCE
