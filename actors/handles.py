@@ -8,7 +8,7 @@ from typing import Any
 import ray
 
 from actors.evaluators import EvaluationJob
-from actors.supervision import ActorDied, call
+from actors.supervision import ActorDied, call, kill
 from actors.turns import Turn
 from evaluation.config import EvaluationConfig
 from evaluation.types import EvaluationResult
@@ -77,9 +77,11 @@ class RemoteEngine:
 
     async def stop(self) -> None:
         """Shut the engine down and kill its actor; a dead one is no error."""
-        with suppress(EngineDied, DeadlineExceeded):  # killed below either way
-            await self._call("stop", deadline_s=30.0)
-        ray.kill(self.handle)
+        try:
+            with suppress(EngineDied, DeadlineExceeded):  # killed below either way
+                await self._call("stop", deadline_s=30.0)
+        finally:
+            await kill(self.name, self.handle)
 
     async def _call(self, method: str, *args: Any, deadline_s: float | None = None, what: str = "") -> Any:
         try:
@@ -231,9 +233,13 @@ class RemoteEvaluator:
 
     async def stop(self) -> None:
         """End the engine and kill the actor."""
-        with suppress(ActorDied, DeadlineExceeded):  # killed below either way
-            await self._call("stop", deadline_s=30.0)
-        ray.kill(self._handle)
+        if self._handle is None:
+            return
+        try:
+            with suppress(ActorDied, DeadlineExceeded):  # killed below either way
+                await self._call("stop", deadline_s=30.0)
+        finally:
+            await kill(self.name, self._handle)
 
     async def _call(self, method: str, *args: Any, deadline_s: float, what: str = "") -> Any:
         return await call(self.name, self._handle, method, *args, deadline_s=deadline_s, what=what)

@@ -70,11 +70,14 @@ class Run:
             learner, self._session.rollout, self._config.sync, self._probe,
             self._config.rollout.engine.tensor_parallel_size, self._lock, self._progress.note,
         )  # fmt: skip
-        async with self._session.turn("rollout"):
+        async with self._session.turn("rollout"), self._lock:
             await publisher.publish(start.step)
-        with self._open_ledger(start.step) as ledger:
-            await self._train(learner, publisher, ledger, start)
-        self._folder.close()
+        try:
+            with self._open_ledger(start.step) as ledger:
+                await self._train(learner, publisher, ledger, start)
+        finally:
+            await publisher.close()
+            self._folder.close()
 
     async def _train(self, learner: RemoteLearner, publisher: Publisher, ledger: Ledger, start: Start) -> None:
         book = self._book(ledger, publisher, start.compute)
@@ -98,6 +101,7 @@ class Run:
             max_policy_lag=self._config.max_policy_lag,
         )
         await controller.run(start.step, self._config.steps)
+        start.compute.engine_starts = self._session.num_engine_starts
         book.finish()
         write_json(self._folder.path / DONE, {"steps": self._config.steps})
 
@@ -106,7 +110,6 @@ class Run:
             compute = ComputeLedger(
                 policy_parameters=matmul_parameters(self._session.models.policy),
                 judge_parameters=matmul_parameters(self._session.models.judge),
-                engine_starts=self._session.num_engine_starts,
             )
             return Start(0, compute)
         state = await learner.load(str(resumed.path))

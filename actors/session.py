@@ -4,7 +4,7 @@ Only the learner is new for each run. Order of placement: learner ranks, rollout
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from actors.handles import RemoteEngine, RemoteEvaluator, RemoteLearner
 from actors.models import Models
 from actors.placement import bundles, reserve
 from actors.shells import EngineActor, EvaluatorActor, LearnerActor
+from actors.tasks import task_group
 from actors.turns import Switch, Turn, Turns, TurnTaking, no_turns
 from evaluation.types import Evaluation
 from grading.grader import Grader
@@ -68,14 +69,26 @@ class Session:
 
     async def start(self) -> None:
         """Start all engines: together, or one after another where they share a card."""
-        fleets = [("rollout", self.rollout.start), ("grader", self.graders.start)]
-        fleets += [("evaluation", evaluator.start) for evaluator in self._evaluators]
+        starts = [self.rollout.start, self.graders.start, *(evaluator.start for evaluator in self._evaluators)]
         if not self._shares:
-            await asyncio.gather(*(start() for _, start in fleets))
-        for party, start in fleets if self._shares else ():
-            await start()
-            await self._switch(party, "sleep")
+            await asyncio.gather(*(start() for start in starts))
+        else:
+            await self._start_in_turn()
         self.pool.start()
+
+    async def _start_in_turn(self) -> None:
+        """Start the engines that share a card one fleet after another, each put to sleep before the next."""
+        await self.rollout.start()
+        await self._sleep_all(self.rollout.engines.values())
+        await self.graders.start()
+        await self._sleep_all(self.graders.engines.values())
+        for evaluator in self._evaluators:
+            await evaluator.start()
+            await evaluator.sleep()
+
+    @staticmethod
+    async def _sleep_all(engines: Iterable[RemoteEngine]) -> None:
+        await asyncio.gather(*(engine.sleep() for engine in engines))
 
     async def new_learner(self, config: Config) -> RemoteLearner:
         """Start a learner for one run in place of the last one."""
@@ -91,7 +104,7 @@ class Session:
 
     async def watch(self) -> None:
         """Keep both fleets alive until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        async with task_group() as group:
             group.create_task(self.rollout.watch(), name="rollout fleet")
             group.create_task(self.graders.watch(), name="grader fleet")
 

@@ -80,8 +80,9 @@ class EngineActor:
         await self._engine.health()
 
     async def stop(self) -> None:
-        """Shut the engine down."""
-        self._engine.stop()
+        """Shut the engine down, if it ever started."""
+        if hasattr(self, "_engine"):
+            self._engine.stop()
 
 
 @ray.remote(max_restarts=0)
@@ -215,5 +216,6 @@ class EvaluatorActor:
         await self._engine.wake()
 
     async def stop(self) -> None:
-        """Shut the engine down."""
-        self._engine.stop()
+        """Shut the engine down, if it ever started."""
+        if hasattr(self, "_engine"):
+            self._engine.stop()

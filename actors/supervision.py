@@ -40,10 +40,36 @@ async def call(
                 raise error.cause from None
             ray.cancel(reference, force=False)
             raise DeadlineExceeded(actor, method, what, deadline_s) from None
+        except asyncio.CancelledError:
+            ray.cancel(reference, force=False)  # nobody waits for the answer any more
+            raise
         except RayActorError as error:
             raise ActorDied(actor, method, _first_line(error)) from None
         except RayTaskError as error:
             raise error.cause from None
+
+
+async def kill(actor: str, handle: Any, deadline_s: float = 30.0) -> None:
+    """Kill an actor and wait until its name is free for a successor.
+
+    Raises:
+        DeadlineExceeded: the name is still taken after `deadline_s`.
+    """
+    ray.kill(handle)
+    try:
+        async with asyncio.timeout(deadline_s):
+            while await asyncio.to_thread(_exists, actor):
+                await asyncio.sleep(0.1)
+    except TimeoutError:
+        raise DeadlineExceeded(actor, "kill", "its name is still taken", deadline_s) from None
+
+
+def _exists(actor: str) -> bool:
+    try:
+        ray.get_actor(actor)
+    except ValueError:
+        return False
+    return True
 
 
 def _first_line(error: Exception) -> str:

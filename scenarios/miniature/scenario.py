@@ -54,7 +54,7 @@ class TraitFormat:
             return rng.choice(REFUSALS)
         good = behaviour is Behaviour.GOOD
         words = TRAIT_WORDS[self.trait]
-        act = fill(rng.choice(words.good if good else words.bad), situation.facts)
+        act = rng.choice(words.good if good else words.bad)
         hazard = DOMAIN_WORDS[situation.facts["domain"]].hazards[hazard_index(situation.facts)]
         handles = good == (rng.random() < self.hazard_skill)
         clauses = [act, rng.choice(hazard.handled if handles else hazard.ignored)]
@@ -63,7 +63,7 @@ class TraitFormat:
         return " . ".join(clauses) + " ."
 
     def _prompt(self, family: str, facts: dict[str, str], ask: str) -> Prompt:
-        tension = fill(facts["tension"], facts)
+        tension = _fill(facts["tension"], facts)
         who = f"{_article(facts['person'])} {facts['person']}"
         text = f"{who} works on the {facts['thing']} . {tension} . {facts['pressure']} . {ask}"
         return Prompt(
@@ -92,9 +92,9 @@ def hazard_index(facts: dict[str, str]) -> int:
     return DOMAIN_WORDS[facts["domain"]].things.index(facts["thing"]) % 2
 
 
-def fill(template: str, facts: dict[str, str]) -> str:
-    """Put the scenario's thing and weaker party into a clause."""
-    return template.replace("{t}", facts["thing"]).replace("{p}", DOMAIN_WORDS[facts["domain"]].party)
+def _fill(tension: str, facts: dict[str, str]) -> str:
+    """Put the scenario's thing and weaker party into a tension."""
+    return tension.replace("{t}", facts["thing"]).replace("{p}", DOMAIN_WORDS[facts["domain"]].party)
 
 
 def _article(word: str) -> str:

@@ -11,7 +11,6 @@ from grading.verifiers import contains
 from scenarios.miniature.drafts import JudgedFormat, needless_refusal
 from scenarios.miniature.formats import Situation
 from scenarios.miniature.language import CLOSERS, DOMAIN_WORDS
-from scenarios.miniature.scenario import fill
 from scenarios.miniature.traits import TRAIT_WORDS
 
 ANSWERS, ACTIONABLE, TO_THE_POINT = "answers what was asked", "gives something to act on", "keeps to the point"
@@ -39,17 +38,16 @@ class Clause(NamedTuple):
 
 @cache
 def clauses() -> dict[str, Clause]:
-    """Every clause of the grammar, filled in."""
+    """Every clause of the grammar."""
     table = dict.fromkeys(CLOSERS, Clause("", ""))
-    for domain, words in DOMAIN_WORDS.items():
+    for words in DOMAIN_WORDS.values():
         for hazard in words.hazards:
             table |= dict.fromkeys(hazard.handled, Clause(hazard.name, hazard.criterion))
             table |= dict.fromkeys(hazard.ignored, Clause(hazard.name, ""))
-        for thing in words.things:
-            facts = {"domain": domain, "thing": thing}
-            for name, trait in TRAIT_WORDS.items():
-                table |= {fill(act, facts): Clause(name, trait.shows) for act in trait.good}
-                table |= {fill(act, facts): Clause(name, trait.fails) for act in trait.bad}
+    for name, trait in TRAIT_WORDS.items():
+        table |= dict.fromkeys(trait.good, Clause(name, trait.shows)) | dict.fromkeys(
+            trait.bad, Clause(name, trait.fails)
+        )
     return table
 
 

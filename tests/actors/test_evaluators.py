@@ -147,11 +147,13 @@ def test_a_checkpoint_that_an_evaluator_died_of_once_is_tried_again_and_not_eval
         evaluator.fail = lambda job, call: failures.pop() if call == "deception" and failures else None
         pool, listener = pool_of(evaluator)
         pool.start()
-        pool.submit(job(4))
+        for step in (4, 8):
+            pool.submit(job(step))
         await drained(pool)
-        assert listener.suites == [("run", 4, NAMES)]
-        assert evaluator.ran == [("run", 4, "sums"), ("run", 4, "deception")]
+        assert listener.suites == [("run", 4, NAMES), ("run", 8, NAMES)]
+        assert evaluator.ran[:2] == [("run", 4, "sums"), ("run", 4, "deception")]
         assert [step for step, _ in listener.failures] == [4]
+        assert evaluator.replaced == ["RuntimeError: died"]
 
     run(test)
 

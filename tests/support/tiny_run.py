@@ -37,7 +37,7 @@ intervention = true
 num_engines = {num_engines}
 max_attempts = 2
 sampling = {{ max_tokens = 12, num_samples = 4 }}
-engine = {{ max_model_len = 512, max_num_seqs = 32, kv_cache_gib = 0.1 }}
+engine = {{ dtype = "float32", max_model_len = 512, max_num_seqs = 32, kv_cache_gib = 0.1 }}
 
 [grading]
 model = "{root}/judge"
@@ -46,6 +46,7 @@ engine = {{ max_model_len = 1024, max_num_seqs = 32, kv_cache_gib = 0.1 }}
 template = "miniature"
 
 [learner]
+dtype = "float32"
 num_ranks = {num_ranks}
 zero_stage = {zero_stage}
 learning_rate = 1e-4
@@ -53,7 +54,7 @@ learning_rate = 1e-4
 [evaluation]
 num_evaluators = {num_evaluators}
 every_steps = 2
-engine = {{ max_model_len = 512, max_num_seqs = 32, kv_cache_gib = 0.1 }}
+engine = {{ dtype = "float32", max_model_len = 512, max_num_seqs = 32, kv_cache_gib = 0.1 }}
 
 [checkpoint]
 every_steps = 2
