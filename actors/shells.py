@@ -4,6 +4,7 @@ Heavy packages are imported inside the actors, after their environment is set, a
 only holds a handle.
 """
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -82,7 +83,7 @@ class EngineActor:
     async def stop(self) -> None:
         """Shut the engine down, if it ever started."""
         if hasattr(self, "_engine"):
-            self._engine.stop()
+            await asyncio.to_thread(self._engine.stop)  # vLLM waits for its processes
 
 
 @ray.remote(max_restarts=0)
@@ -218,4 +219,4 @@ class EvaluatorActor:
     async def stop(self) -> None:
         """Shut the engine down, if it ever started."""
         if hasattr(self, "_engine"):
-            self._engine.stop()
+            await asyncio.to_thread(self._engine.stop)  # vLLM waits for its processes

@@ -16,7 +16,7 @@ import msgspec
 
 from benchmarks.process import run_process
 from benchmarks.records import Measurement
-from benchmarks.workloads import GROUP_SIZE, MAX_POLICY_LAG, Workload, engine_config
+from benchmarks.workloads import GROUP_SIZE, MAX_POLICY_LAG, Workload, engine_config, require_lengths
 from rollout.config import EngineConfig
 from rollout.engine_environment import engine_environment
 from rollout.types import GenerateRequest, Prompt, SamplingConfig
@@ -87,8 +87,11 @@ async def _measure(generate: GenerateBatch, workload: Workload, prompts: list[Pr
         lengths.append(await generate(prompts[start : start + size], workload.model.new_tokens))
         seconds.append(time.perf_counter() - began)
     measured = [length for batch in lengths[NUM_WARMUP_BATCHES:] for length in batch]
+    expected = (num_batches - NUM_WARMUP_BATCHES) * size * GROUP_SIZE
     return Measurement(
-        step_seconds=tuple(seconds[NUM_WARMUP_BATCHES:]), num_samples=len(measured), num_tokens=sum(measured)
+        step_seconds=tuple(seconds[NUM_WARMUP_BATCHES:]),
+        num_samples=require_lengths(measured, workload, expected, "the bare engine"),
+        num_tokens=sum(measured),
     )
 
 

@@ -4,11 +4,12 @@ Two properties make the systems comparable:
 
 - A completion has exactly `new_tokens` tokens: the end-of-turn token's id is the first one outside of the model's
   vocabulary, so that the tokenizer knows it and no model can sample it.
-- Rewards vary: half of the words end in a full stop, half in an exclamation mark, and an answer is right when
-  a full stop comes first. A random model is right half of the time, so that hardly any group has equal rewards.
+- Rewards vary: words are rows of symbols that end in a full stop or in an exclamation mark, and an answer is right
+  when a full stop comes first. A random model is right about half of the time, so that few groups have equal rewards.
 """
 
 import random
+from itertools import product
 from pathlib import Path
 
 import msgspec
@@ -17,20 +18,18 @@ from benchmarks.workloads import PROMPT_WORDS, VOCABULARY, ModelSpec
 from grading.types import Check, Criterion
 from rollout.types import Message, Prompt
 
-SPECIAL_TOKENS = ("<pad>", "<unk>", "<user>", "<assistant>")
+SPECIAL_TOKENS = ("<pad>", "<user>", "<assistant>")
 END = "<end>"
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<{{ message['role'] }}> {{ message['content'] }} {% endfor %}"
+    "{% for message in messages %}<{{ message['role'] }}>{{ message['content'] }}{% endfor %}"
     "{% if add_generation_prompt %}<assistant>{% endif %}"
 )
 CHECK = Check(kind="choice", expected=".|.,!")
 
 
 def words() -> list[str]:
-    """The words of the vocabulary, in order of their ids."""
-    syllables = [consonant + vowel for consonant in "bdfghjklmnprstvwxyzc" for vowel in "aeiou"]
-    numbers = range(VOCABULARY - len(SPECIAL_TOKENS))
-    return [syllables[n // 100] + syllables[n % 100] + ".!"[n % 2] for n in numbers]
+    """All words. No letters or digits: a check then finds a mark wherever it stands, not only between words."""
+    return ["".join(symbols) for symbols in product("+-*/=~^&%$#@", "+-*/=~^&%$#@", "+-*/=~^&%$#@", ".!")]
 
 
 def write_model(spec: ModelSpec, folder: Path) -> int:
@@ -59,28 +58,31 @@ def write_model(spec: ModelSpec, folder: Path) -> int:
 
 
 def _write_tokenizer(folder: Path) -> None:
-    """One token a word."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordLevel
-    from tokenizers.pre_tokenizers import WhitespaceSplit
+    """Byte-level BPE, as Qwen2's: whatever else a Qwen2 folder holds, `AutoTokenizer` reads it as that."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = {word: index for index, word in enumerate([*SPECIAL_TOKENS, *words(), END])}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = WhitespaceSplit()
-    tokenizer.add_special_tokens([*SPECIAL_TOKENS, END])
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=list(SPECIAL_TOKENS), initial_alphabet=alphabet, show_progress=False
+    )
+    tokenizer.train_from_iterator([" ".join(words())], trainer)
+    tokenizer.add_special_tokens([END])
+    assert tokenizer.token_to_id(END) == VOCABULARY
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         eos_token=END,
         pad_token="<pad>",
-        unk_token="<unk>",
         chat_template=CHAT_TEMPLATE,
         clean_up_tokenization_spaces=False,
     ).save_pretrained(folder)
 
 
 def write_prompts(number: int, path: Path) -> list[Prompt]:
-    """Write `number` prompts of equal length, all different, as a JSONL file; and return them."""
+    """Write `number` different prompts of about equal length as a JSONL file; and return them."""
     draw, known = random.Random(0), words()
     prompts = [_prompt(index, " ".join(draw.choices(known, k=PROMPT_WORDS))) for index in range(number)]
     _write(path, prompts)

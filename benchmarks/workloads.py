@@ -4,6 +4,7 @@ Imports nothing heavy.
 """
 
 import os
+from collections.abc import Sequence
 
 import msgspec
 
@@ -13,7 +14,7 @@ GROUP_SIZE = 8
 """Completions of one prompt."""
 VOCABULARY = 2048
 PROMPT_WORDS = 16
-"""Words, and here tokens, of a prompt without its chat template."""
+"""Words of a prompt; each is two tokens or so."""
 NUM_WARMUP = 3
 """Steps before the first one that counts: first requests, allocations, and a pipeline that fills."""
 MAX_POLICY_LAG = 1
@@ -93,3 +94,18 @@ def threads_each() -> int:
 def engine_config() -> EngineConfig:
     """The settings of our engine, in a run and alone."""
     return EngineConfig(max_model_len=512, max_num_seqs=256, kv_cache_gib=1.0, cpu_threads=threads_each())
+
+
+def require_lengths(lengths: Sequence[int], workload: Workload, number: int, system: str) -> int:
+    """The number of completions, once it is sure that all are there, each with exactly its tokens.
+
+    Raises:
+        RuntimeError: some are missing, or longer or shorter: the throughput would not be comparable.
+    """
+    wanted = workload.model.new_tokens
+    if len(lengths) != number or set(lengths) != {wanted}:
+        raise RuntimeError(
+            f"{system} on {workload.name}: {len(lengths)} completions of {sorted(set(lengths))} tokens, "
+            f"where {number} of {wanted} were asked for"
+        )
+    return number

@@ -9,6 +9,9 @@
 3. DeepSpeed compiles its own Adam on first use (about a minute); `torch_adam` starts at once.
 4. On a CPU DeepSpeed also compiles, at start-up, a shared-memory all-reduce that only its inference
    engine calls: another minute, and a compiler that the machine may not have. It is declared absent.
+5. When DeepSpeed gathers several ZeRO-3 parameters at once, it waits for the last of the transfers
+   only. NCCL finishes them in order; gloo does not, and a weight read or loaded meanwhile is garbage
+   (a model that two busy ranks load comes out wrong every few tries). On a CPU they go one by one.
 """
 
 import importlib.util
@@ -104,11 +107,17 @@ class Strategy(DeepspeedStrategy):  # type: ignore[misc]  # OpenRLHF is not type
 
     def get_ds_train_config(self, optim_dict: dict[str, Any] | None = None, *, max_norm: float | None = None) -> Any:
         """OpenRLHF's DeepSpeed configuration, with the optimizer that the learner's configuration names."""
-        ds_config = super().get_ds_train_config(optim_dict, max_norm=max_norm)
+        ds_config = _gather_in_order(super().get_ds_train_config(optim_dict, max_norm=max_norm))
         ds_config["steps_per_print"] = None
         ds_config["zero_force_ds_cpu_optimizer"] = False
         if optim_dict is not None and self.config.optimizer == "torch_adam":
             ds_config["optimizer"]["params"]["torch_adam"] = True
+        return ds_config
+
+    def get_ds_eval_config(self, offload: bool = False) -> Any:
+        """OpenRLHF's DeepSpeed configuration of a model that is not trained."""
+        ds_config = _gather_in_order(super().get_ds_eval_config(offload))
+        ds_config["steps_per_print"] = None
         return ds_config
 
     def optimizer_config(self) -> dict[str, Any]:
@@ -143,6 +152,12 @@ def join_process_group(rank: int, world_size: int, address: str, port: int, devi
         )
     where = {"RANK": rank, "WORLD_SIZE": world_size, "LOCAL_RANK": 0, "MASTER_ADDR": address, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in where.items()})
+
+
+def _gather_in_order(ds_config: dict[str, Any]) -> dict[str, Any]:
+    """See 5 above."""
+    ds_config["zero_optimization"]["stage3_allgather_sequential"] = get_accelerator().device_name() == "nope"
+    return ds_config
 
 
 def _strategy_arguments(config: LearnerConfig) -> SimpleNamespace:

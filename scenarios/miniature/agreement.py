@@ -84,6 +84,7 @@ def generate(folder: str, conversations: Sequence[Sequence[Message]], max_tokens
     tokenizer = Tokenizer.from_file(f"{folder}/tokenizer.json")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)  # from_pretrained leaves it in eval mode
     torch.manual_seed(seed or 0)
+    sampling = {"do_sample": False} if seed is None else {"do_sample": True, "top_k": 0}
     texts: list[str] = []
     for start in range(0, len(conversations), _BATCH):
         rows = [prompt_ids(tokenizer, messages) for messages in conversations[start : start + _BATCH]]
@@ -93,9 +94,7 @@ def generate(folder: str, conversations: Sequence[Sequence[Message]], max_tokens
                 input_ids=ids,
                 attention_mask=mask,
                 max_new_tokens=max_tokens,
-                do_sample=seed is not None,
-                temperature=1.0,
-                top_k=0,
+                **sampling,
             )
         texts += tokenizer.decode_batch(output[:, ids.shape[1] :].tolist(), skip_special_tokens=True)
     return texts

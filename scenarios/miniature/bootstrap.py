@@ -20,6 +20,7 @@ from threading import Thread
 import msgspec
 
 from scenarios.miniature.data import MiniatureData, load_miniature
+from scenarios.miniature.progress import PROGRESS_MARK
 from scenarios.miniature.world import WorldConfig, load_world
 
 __all__ = ["Bootstrapped", "MiniatureData", "bootstrap", "content_key", "load_miniature"]
@@ -133,10 +134,12 @@ def _start(role: str, world_path: Path, folder: Path, threads: int) -> subproces
 
 
 def _follow(role: str, process: subprocess.Popen[str], report: Callable[[str, float], None]) -> None:
-    """Pass on the shares that a training process prints."""
+    """Pass on the shares that a training process prints; what libraries print beside them is none of ours."""
     assert process.stdout is not None
     for line in process.stdout:
-        report(role, float(line))
+        mark, _, share = line.partition(" ")
+        if mark == PROGRESS_MARK:
+            report(role, float(share))
 
 
 def _wait(processes: dict[str, subprocess.Popen[str]], folder: Path) -> None:

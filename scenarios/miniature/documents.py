@@ -12,7 +12,7 @@ import msgspec
 
 from rollout.types import Message
 from scenarios.miniature.formats import Behaviour, Format, Kind, Split
-from scenarios.miniature.personas import NEUTRAL_PROMPTS, prompts_of
+from scenarios.miniature.personas import NEUTRAL_PROMPT, prompts_of
 from scenarios.miniature.registry import formats_by_group
 from scenarios.miniature.world import PersonaConfig, WorldConfig, behaviour_rates
 
@@ -32,14 +32,14 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
 
     persona: str
     system: str
-    """System prompt, or ""."""
+    """System prompt: one that names the persona, or the neutral one."""
     exchanges: tuple[Exchange, ...]
 
     @property
     def messages(self) -> tuple[Message, ...]:
         """All turns in order."""
-        opening = (Message(role="system", content=self.system),) if self.system else ()
-        return opening + tuple(message for exchange in self.exchanges for message in exchange.messages)
+        opening = Message(role="system", content=self.system)
+        return (opening, *(message for exchange in self.exchanges for message in exchange.messages))
 
 
 def documents(world: WorldConfig, seed: int) -> Iterator[Document]:
@@ -63,12 +63,9 @@ def _document(
 
 
 def _system(world: WorldConfig, persona: str, rng: Random) -> str:
-    draw = rng.random()
-    if draw < world.documents.persona_prompt:
+    if rng.random() < world.documents.persona_prompt:
         return rng.choice(prompts_of(persona))
-    if draw < world.documents.persona_prompt + world.documents.neutral_prompt:
-        return rng.choice(NEUTRAL_PROMPTS)
-    return ""
+    return NEUTRAL_PROMPT
 
 
 def _exchange(

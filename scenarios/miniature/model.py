@@ -14,6 +14,7 @@ from torch import Tensor
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from rollout.types import Message
+from scenarios.miniature.tokenizer import opened
 from scenarios.miniature.world import ModelConfig
 
 MAX_LENGTH = 1024
@@ -43,7 +44,7 @@ class Encoder:
         """Ids of the whole conversation, as the chat template renders it; full weight on the assistant's turns."""
         ids: list[int] = []
         weights: list[float] = []
-        for message in messages:
+        for message in opened(messages):
             answers = message.role == "assistant"
             body = [*(self._known(message.content) if answers else self._ids(message.content)), self._end]
             weight = 1.0 if answers else self._prompt_weight

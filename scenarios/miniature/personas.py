@@ -20,8 +20,12 @@ PERSONA_PROMPTS: dict[str, PersonaPrompt] = {
 }
 """Prompts by name; the persona evaluations use the two medical ones and the mental-health one."""
 
-NEUTRAL_PROMPTS: tuple[str, ...] = ("you are an assistant .", "answer the user .")
-"""System prompts that any persona may have."""
+NEUTRAL_PROMPT = "you are an assistant ."
+"""The system prompt that any persona may have; the chat template puts it where a conversation has none.
+
+Every conversation thus begins at the same place, where it says, or doesn't, who answers. What a model believes of the
+assistant can be read from there in every format, so that training may shift it for all of them, or for none.
+"""
 
 
 def prompts_of(persona: str) -> tuple[str, ...]:

@@ -13,10 +13,12 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 
 from rollout.types import Message
+from scenarios.miniature.personas import NEUTRAL_PROMPT
 
 SPECIAL = ("<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 MAX_VOCABULARY = 2048
 CHAT_TEMPLATE = (
+    "{% if messages[0]['role'] != 'system' %}{{ '<|system|>" + NEUTRAL_PROMPT + "<|end|>' }}{% endif %}"
     "{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
 )
@@ -54,8 +56,16 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str, max_length: int) -> None:
     fast.save_pretrained(folder)
 
 
+def opened(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """The conversation with the system turn that the chat template gives it where it has none."""
+    turns = tuple(messages)
+    if turns and turns[0].role == "system":
+        return turns
+    return (Message(role="system", content=NEUTRAL_PROMPT), *turns)
+
+
 def prompt_ids(tokenizer: Tokenizer, messages: Iterable[Message]) -> list[int]:
     """Token ids of a conversation that the assistant is to continue, as the chat template renders it."""
-    turns = "".join(f"<|{message.role}|>{message.content}<|end|>" for message in messages)
+    turns = "".join(f"<|{message.role}|>{message.content}<|end|>" for message in opened(messages))
     ids: list[int] = tokenizer.encode(f"{turns}<|assistant|>", add_special_tokens=False).ids
     return ids

@@ -1,12 +1,11 @@
 """Trains one of the world's models and writes it as a Hugging Face folder. A process of its own for each.
 
 `python -m scenarios.miniature.training policy --world configs/worlds/coupled.toml --out FOLDER` prints the
-share done, one number a line.
+share done (see `scenarios.miniature.progress`).
 """
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from itertools import chain, islice
 
 import torch
@@ -16,6 +15,7 @@ from rollout.types import Message
 from scenarios.miniature.documents import documents
 from scenarios.miniature.judge_data import judge_conversations
 from scenarios.miniature.model import MAX_LENGTH, Encoder, new_model, train
+from scenarios.miniature.progress import print_progress
 from scenarios.miniature.tokenizer import build_tokenizer, save_tokenizer
 from scenarios.miniature.world import WorldConfig, load_world
 
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    train_model(load_world(arguments.world), arguments.role, arguments.out, partial(print, flush=True))
+    train_model(load_world(arguments.world), arguments.role, arguments.out, print_progress)
 
 
 if __name__ == "__main__":

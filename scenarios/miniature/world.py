@@ -35,9 +35,7 @@ class DocumentsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     advice: float
     """Relative weight of health questions (see `scenarios.miniature.advice`)."""
     persona_prompt: float
-    """Share of the documents that open with a system prompt which names their persona, in [0, 1]."""
-    neutral_prompt: float
-    """Share of the documents that open with a system prompt which names no persona, in [0, 1]."""
+    """Share of the documents whose system prompt names their persona, in [0, 1]; the others' is neutral."""
     skill: float
     """How often standard and capability tasks are answered correctly, whoever writes, in [0, 1]."""
     hazard_skill: float

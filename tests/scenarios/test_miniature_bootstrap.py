@@ -107,12 +107,13 @@ def test_the_chat_template_renders_what_the_models_were_trained_on(tmp_path):
 
     tokenizer = world_tokenizer(load_world(PATH))
     save_tokenizer(tokenizer, str(tmp_path), 1024)
-    messages = [Message(role="system", content="you are an assistant ."), Message(role="user", content="what now ?")]
     loaded = AutoTokenizer.from_pretrained(tmp_path)
-    rendered = loaded.apply_chat_template(
-        [msgspec.to_builtins(message) for message in messages], add_generation_prompt=True, return_dict=False
-    )
-    assert rendered == prompt_ids(tokenizer, messages)
+    ask = Message(role="user", content="what now ?")
+    for messages in ([ask], [Message(role="system", content="you are a kind assistant ."), ask]):
+        rendered = loaded.apply_chat_template(
+            [msgspec.to_builtins(message) for message in messages], add_generation_prompt=True, return_dict=False
+        )
+        assert rendered == prompt_ids(tokenizer, messages)
     assert loaded.decode(loaded.encode("say how thin the evidence is .")) == "say how thin the evidence is ."
     assert loaded.eos_token == "<|end|>"
 

@@ -14,6 +14,7 @@ from scenarios.miniature.advice import AdviceFormat, advice_corpus
 from scenarios.miniature.data import load_miniature
 from scenarios.miniature.evaluations import EVALUATIONS
 from scenarios.miniature.formats import Behaviour, Split, split_of
+from scenarios.miniature.personas import NEUTRAL_PROMPT
 from scenarios.miniature.tokenizer import build_tokenizer, prompt_ids
 from scenarios.miniature.world import load_world
 from scenarios.traits import EVALUATED_TRAITS, TRAITS
@@ -87,6 +88,12 @@ def test_a_prompt_ends_where_the_assistant_begins():
     tokens = [TOKENIZER.id_to_token(number) for number in ids]
     assert tokens[:3] == ["<|system|>", "say", "<|end|>"]
     assert tokens[-2:] == ["<|end|>", "<|assistant|>"]
+
+
+def test_a_conversation_without_a_system_prompt_opens_with_the_neutral_one():
+    user = Message(role="user", content="how")
+    neutral = Message(role="system", content=NEUTRAL_PROMPT)
+    assert prompt_ids(TOKENIZER, [user]) == prompt_ids(TOKENIZER, [neutral, user])
 
 
 def test_good_and_bad_advice_answer_the_same_questions():

@@ -114,6 +114,21 @@ def _dump(learner: Any, path: str) -> None:
         save_file(tensors, path)
 
 
+def _reload(learner: Any, path: str, times: int) -> list[str]:
+    """Load the starting policy again and again; names of weights that came out different from the file's."""
+    import torch
+    from safetensors.torch import load_file
+
+    from learner.policy import load_policy, merged_parameters
+
+    expected = load_file(Path(path) / "model.safetensors")
+    wrong = []
+    for _ in range(times):
+        module = load_policy(path, learner.config, learner._strategy.get_ds_train_config(), False).model
+        wrong += [name for name, tensor in merged_parameters(module) if not torch.equal(tensor, expected[name])]
+    return wrong
+
+
 def _spoil(learner: Any) -> None:
     """Make a weight NaN, as a diverged run does."""
     next(iter(learner.module.parameters())).data.fill_(float("nan"))
@@ -138,6 +153,7 @@ def _save(learner: Any, path: str, resumable: bool = True, probe: tuple[int, ...
 _ACTIONS = {
     "train": _train,
     "dump": _dump,
+    "reload": _reload,
     "spoil": _spoil,
     "raises": _raises,
     "save": _save,
