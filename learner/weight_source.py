@@ -129,16 +129,10 @@ class _NcclLink:
         self._trainer: Any = None
 
     def connect(self, group: TransferGroup) -> None:
-        from vllm.distributed.weight_transfer import WeightTransferTrainerFactory
-        from vllm.distributed.weight_transfer.nccl_engine import NCCLTrainerInitInfo
+        from rollout.nccl_trainer import nccl_trainer
 
         self._trainer = None
-        info = NCCLTrainerInitInfo(
-            master_address=group.address, master_port=group.port, world_size=group.world_size, packed=True, rank=0
-        )
-        client: Any = _AbsentClient()
-        source: Any = _Source([], iter(()))
-        self._trainer = WeightTransferTrainerFactory.trainer_init(info, client=client, source=source)
+        self._trainer = nccl_trainer(group, _AbsentClient(), _Source([], iter(())))
 
     def send(self, specs: list[ParameterSpec], pairs: Pairs) -> int:
         if self._trainer is None:
