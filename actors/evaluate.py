@@ -15,6 +15,7 @@ from actors.experiment import chosen_evaluations
 from actors.folder import experiment_path
 from actors.models import Models, resolve_models
 from actors.session import Session
+from actors.stages import Stages
 from evaluation.store import ResultsStore, write_results_csv
 from evaluation.types import Evaluation, EvaluationResult
 from learner.checkpoint import MANIFEST, WEIGHTS, content_hash, load_manifest
@@ -38,7 +39,8 @@ def evaluate_checkpoint(config: Config, path: Path) -> Path:
     )
     job = checkpoint_job(path.absolute())
     evaluations = chosen_evaluations(config, load_data(config.data).evaluations)
-    models = msgspec.structs.replace(resolve_models(config, _say_progress), policy=job.weights)
+    with Stages("the miniature's models") as stages:
+        models = msgspec.structs.replace(resolve_models(config, stages.report), policy=job.weights)
     with connected(config):
         asyncio.run(_evaluate(config, models, evaluations, job))
     store = ResultsStore(_folder(config, job))
@@ -97,7 +99,3 @@ async def _evaluate(config: Config, models: Models, evaluations: Sequence[Evalua
 
 def _folder(config: Config, job: EvaluationJob) -> Path:
     return experiment_path(config) / f"evaluated-{job.content_hash[:12]}"
-
-
-def _say_progress(what: str, share: float) -> None:
-    print(f"{what}: {share:.0%}", file=sys.stderr, flush=True)

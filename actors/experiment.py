@@ -21,6 +21,7 @@ from actors.models import Models, resolve_models
 from actors.progress import Progress
 from actors.run import Run, evaluation_job, is_done, run_name
 from actors.session import Session
+from actors.stages import Stages
 from evaluation.experiment import ExperimentRecord
 from evaluation.store import ResultsStore
 from evaluation.types import Evaluation, EvaluationResult
@@ -35,7 +36,8 @@ def run_experiment(config: Config, resume: bool = False) -> Path:
         ConfigError, FolderError, PlacementError: before anything is trained.
     """
     config = _anchored(config)
-    models = resolve_models(config, _say_progress)
+    with Stages("the miniature's models") as stages:
+        models = resolve_models(config, stages.report)
     data = load_data(config.data)
     with connected(config):
         asyncio.run(Experiment(config, models, data, resume).run())
@@ -180,7 +182,3 @@ def _anchored(config: Config) -> Config:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _say_progress(what: str, share: float) -> None:
-    _say(f"{what}: {share:.0%}")

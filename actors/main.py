@@ -156,15 +156,13 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _bootstrap(arguments: argparse.Namespace) -> int:
+    from actors.stages import Stages
     from scenarios.miniature.bootstrap import bootstrap
 
-    result = bootstrap(arguments.world, arguments.cache_dir, _print_share)
+    with Stages("the miniature's models") as stages:
+        result = bootstrap(arguments.world, arguments.cache_dir, stages.report)
     print(f"policy: {result.policy_path}\njudge: {result.judge_path} (agreement {result.judge_agreement:.3f})")
     return 0
-
-
-def _print_share(what: str, share: float) -> None:
-    print(f"{what}: {share:.0%}", file=sys.stderr)
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -156,7 +156,7 @@ def join_process_group(rank: int, world_size: int, address: str, port: int, devi
 
 def _gather_in_order(ds_config: dict[str, Any]) -> dict[str, Any]:
     """See 5 above."""
-    ds_config["zero_optimization"]["stage3_allgather_sequential"] = get_accelerator().device_name() == "nope"
+    ds_config["zero_optimization"]["stage3_allgather_sequential"] = get_accelerator().device_name() == "cpu"
     return ds_config
 
 
