@@ -1,4 +1,4 @@
-"""Small Qwen2-shaped language models, trained from scratch in plain PyTorch on encoded conversations."""
+"""Small Llama-shaped language models, trained from scratch in plain PyTorch on encoded conversations."""
 
 import copy
 import math
@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import Qwen2Config, Qwen2ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from rollout.types import Message
 from scenarios.miniature.tokenizer import opened
@@ -62,10 +62,14 @@ class Encoder:
         return ids
 
 
-def new_model(config: ModelConfig, tokenizer: Tokenizer, seed: int) -> Qwen2ForCausalLM:
-    """A freshly initialized model. Untied: vLLM's CPU build serves stale tied heads after a weight transfer."""
+def new_model(config: ModelConfig, tokenizer: Tokenizer, seed: int) -> LlamaForCausalLM:
+    """A freshly initialized model.
+
+    Llama-shaped, because `AutoTokenizer` rebuilds the tokenizer of a folder whose model type is qwen2, and loses the
+    words of ours.
+    """
     torch.manual_seed(seed)
-    shape = Qwen2Config(
+    shape = LlamaConfig(
         vocab_size=tokenizer.get_vocab_size(),
         hidden_size=config.hidden_size,
         intermediate_size=config.intermediate_size,
@@ -79,7 +83,7 @@ def new_model(config: ModelConfig, tokenizer: Tokenizer, seed: int) -> Qwen2ForC
         eos_token_id=tokenizer.token_to_id("<|end|>"),
         pad_token_id=tokenizer.token_to_id("<|pad|>"),
     )
-    model = Qwen2ForCausalLM(shape)  # type: ignore[no-untyped-call]
+    model = LlamaForCausalLM(shape)  # type: ignore[no-untyped-call]
     with torch.no_grad():
         model.model.embed_tokens.weight.normal_(0.0, _EMBEDDING_STD)
         model.lm_head.weight.normal_(0.0, _HEAD_STD)
@@ -96,7 +100,7 @@ class _Trainer:
     instructions for them; small updates would be lost in bfloat16 weights.
     """
 
-    def __init__(self, model: Qwen2ForCausalLM, config: ModelConfig) -> None:
+    def __init__(self, model: LlamaForCausalLM, config: ModelConfig) -> None:
         self.working = copy.deepcopy(model).to(getattr(torch, config.dtype))
         self.working.set_attn_implementation("eager")  # twice as fast as sdpa's backward pass on short bfloat16 rows
         self.working.train()
@@ -124,7 +128,7 @@ class _Trainer:
 
 
 def train(
-    model: Qwen2ForCausalLM,
+    model: LlamaForCausalLM,
     config: ModelConfig,
     conversations: Iterator[Encoded],
     seed: int,
@@ -158,7 +162,7 @@ def batches(conversations: Iterator[Encoded], size: int, seed: int) -> Iterator[
         yield from groups
 
 
-def response_loss(model: Qwen2ForCausalLM, batch: Sequence[Encoded]) -> Tensor:
+def response_loss(model: LlamaForCausalLM, batch: Sequence[Encoded]) -> Tensor:
     """Weighted cross-entropy of the next token, over the positions that carry weight only."""
     ids = _padded([encoded.ids for encoded in batch], torch.long)
     weights = _padded([encoded.weights for encoded in batch], torch.float32)
