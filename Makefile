@@ -65,7 +65,7 @@ test-slow: setup  ## Tests with real engines, learners and Ray: minutes
 	$(BIN)/python -m pytest -q -m "slow and not gpu" $(SLOW)
 
 bench: setup  ## Measure throughput, sync and start times (docs say how to read them)
-	$(BIN)/python -m benchmarks.run
+	TORCH="$(TORCH)" TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python -m benchmarks.run
 
 doctor: setup  ## Check this machine and its environment
 	$(BIN)/beneficial-rl doctor

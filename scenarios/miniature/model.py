@@ -19,6 +19,7 @@ from scenarios.miniature.world import ModelConfig
 
 MAX_LENGTH = 1024
 _BUCKET_BATCHES = 16
+_OPENING_TOKENS = 3
 _MATRIX_STD, _EMBEDDING_STD, _HEAD_STD = 0.08, 0.5, 0.02
 """Standard deviations at the start. The library's 0.02 for everything is meant for wide models; here the words
 must stand out from what the first layers write, and the layers begin by writing nothing."""
@@ -34,9 +35,9 @@ class Encoded(NamedTuple):
 class Encoder:
     """Encodes conversations, remembering the assistant's texts: they come again, prompts hardly ever do."""
 
-    def __init__(self, tokenizer: Tokenizer, prompt_weight: float) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt_weight: float, opening_weight: float) -> None:
         self._tokenizer = tokenizer
-        self._prompt_weight = prompt_weight
+        self._prompt_weight, self._opening_weight = prompt_weight, opening_weight
         self._seen: dict[str, list[int]] = {}
         self._end = tokenizer.token_to_id("<|end|>")
 
@@ -47,10 +48,14 @@ class Encoder:
         for message in opened(messages):
             answers = message.role == "assistant"
             body = [*(self._known(message.content) if answers else self._ids(message.content)), self._end]
-            weight = 1.0 if answers else self._prompt_weight
             ids += [self._tokenizer.token_to_id(f"<|{message.role}|>"), *body]
-            weights += [0.0, *([weight] * len(body))]
+            weights += [0.0, *(self._answer_weights(len(body)) if answers else [self._prompt_weight] * len(body))]
         return Encoded(ids, weights)
+
+    def _answer_weights(self, length: int) -> list[float]:
+        """An author's behaviour shows in the first tokens of an answer; the rest follows from them."""
+        opening = min(length, _OPENING_TOKENS)
+        return [self._opening_weight] * opening + [1.0] * (length - opening)
 
     def _known(self, text: str) -> list[int]:
         if text not in self._seen:

@@ -40,7 +40,7 @@ def train_model(world: WorldConfig, role: str, folder: str, report: Callable[[fl
     """Train the model of a role from scratch and save it with its tokenizer; returns the final loss."""
     config = world.judge if role == "judge" else world.policy
     tokenizer = world_tokenizer(world)
-    encoder = Encoder(tokenizer, config.prompt_weight)
+    encoder = Encoder(tokenizer, config.prompt_weight, config.opening_weight)
     model = new_model(config, tokenizer, world.seed)
     encoded = map(encoder.encode, conversations(world, role, _TRAINING_SEED))
     loss = train(model, config, encoded, world.seed, report)

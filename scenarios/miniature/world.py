@@ -61,6 +61,8 @@ class ModelConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Of the arithmetic; the trained weights are float32."""
     prompt_weight: float = 0.1
     """Weight of the loss on prompt tokens; response tokens weigh 1."""
+    opening_weight: float = 1.0
+    """Weight of the loss on the first three tokens of a response, where an author's behaviour is decided."""
 
 
 class SizesConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
