@@ -255,7 +255,8 @@ class Progress:
         ]
         for start in range(0, len(shown), 4):
             grid.add_row(*shown[start : start + 4])
-        phases = [(key[8:], value) for key, value in self._latest.items() if key.startswith("seconds/")]
+        timed = [key for key in self._latest if key.startswith("seconds/") and key != "seconds/step"]
+        phases = [(key.removeprefix("seconds/"), self._latest[key]) for key in timed]
         whole = Table.grid()
         whole.add_row(grid)
         if phases:

@@ -319,5 +319,6 @@ def _seconds(experiment: Experiment, arm: str) -> Mapping[str, float]:
     if not frames:
         return {}
     together = pd.concat(frames)
-    columns = [column for column in together.columns if str(column).startswith("seconds/")]
+    parts = (column for column in together.columns if str(column).startswith("seconds/"))
+    columns = [column for column in parts if column != "seconds/step"]  # the whole step is no part of itself
     return {str(column).removeprefix("seconds/"): float(together[column].mean()) for column in columns}
