@@ -38,6 +38,8 @@ def run_experiment(config: Config, resume: bool = False) -> Path:
     config = _anchored(config)
     with Stages("the miniature's models") as stages:
         models = resolve_models(config, stages.report)
+    if models.judge_words:
+        _say(models.judge_words)
     data = load_data(config.data)
     with connected(config):
         asyncio.run(Experiment(config, models, data, resume).run())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -9,6 +10,9 @@ from actors.config import Config
 from actors.memory import shape_of
 from learner.checkpoint import CheckpointError, content_hash
 from rollout.types import Prompt
+
+if TYPE_CHECKING:
+    from scenarios.miniature.bootstrap import Bootstrapped
 
 PROBE_TOKENS = 64
 """Length of the probe. Long enough for a wrong weight to show, short enough to cost nothing."""
@@ -22,8 +26,8 @@ class Models(msgspec.Struct, frozen=True, kw_only=True):
     judge: str
     judge_name: str
     """Name and revision of the judge, as grades and results carry it."""
-    judge_agreement: float | None = None
-    """Agreement of the miniature's judge with the grammar's truth on text that it has not seen."""
+    judge_words: str = ""
+    """How well the miniature's judge agrees with the grammar's truth, in a sentence; empty for other judges."""
 
 
 def resolve_models(config: Config, report: Callable[[str, float], None]) -> Models:
@@ -31,17 +35,22 @@ def resolve_models(config: Config, report: Callable[[str, float], None]) -> Mode
 
     `report` takes what is being done and its share done, in [0, 1].
     """
-    policy, judge, agreement = config.model, config.grading.model, None
+    policy, judge, words = config.model, config.grading.model, ""
     if "miniature" in (policy, judge):
         from scenarios.miniature.bootstrap import bootstrap
 
         made = bootstrap(config.data.world, config.cache_dir, report)
-        agreement = made.judge_agreement if judge == "miniature" else None
+        words = _judge_words(made) if judge == "miniature" else ""
         policy = made.policy_path if policy == "miniature" else policy
         judge = made.judge_path if judge == "miniature" else judge
     name = "miniature-judge" if config.grading.model == "miniature" else Path(judge).name
-    return Models(
-        policy=str(policy), judge=str(judge), judge_name=f"{name}@{_revision(str(judge))}", judge_agreement=agreement
+    return Models(policy=str(policy), judge=str(judge), judge_name=f"{name}@{_revision(str(judge))}", judge_words=words)
+
+
+def _judge_words(made: "Bootstrapped") -> str:
+    return (
+        f"the judge agrees with the grammar's truth on {made.judge_agreement:.1%} of verdicts on what the policy "
+        f"writes, and on {made.judge_agreement_held_out:.1%} on unseen text with damaged and hostile responses in it"
     )
 
 

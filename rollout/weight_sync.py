@@ -20,7 +20,6 @@ says what produced a token. It is the fleet that keeps unverified answers back.
 
 import asyncio
 import math
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -415,12 +414,6 @@ def largest_difference(expected: Sequence[float], scores: Sequence[float]) -> fl
         return math.inf
     gaps = [abs(a - b) for a, b in zip(expected, scores, strict=True)]
     return math.inf if any(math.isnan(gap) for gap in gaps) else max(gaps)
-
-
-def probe_tokens(vocab_size: int, length: int = 64, seed: int = 0) -> list[int]:
-    """Seeded token ids for a probe, where there is no better text."""
-    generator = random.Random(seed)
-    return [generator.randrange(vocab_size) for _ in range(length)]
 
 
 def describe(error: BaseException) -> str:

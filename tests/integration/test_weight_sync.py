@@ -3,6 +3,7 @@
 import asyncio
 import math
 import os
+import random
 
 import pytest
 import torch
@@ -13,14 +14,14 @@ from rollout.engine import DeadlineExceeded, EngineDied
 from rollout.engine_environment import engine_environment
 from rollout.fleet import EngineState, Fleet
 from rollout.types import GenerateRequest, Message, SamplingConfig
-from rollout.weight_sync import WeightSync, largest_difference, probe_tokens
+from rollout.weight_sync import WeightSync, largest_difference
 from tests.support.tiny_model import make_tiny_model
 
 pytestmark = pytest.mark.slow
 
 CONFIG = EngineConfig(max_model_len=512, max_num_seqs=64, kv_cache_gib=0.25)
 TOLERANCE = 0.02
-PROBE = probe_tokens(320, length=64)
+PROBE = random.Random(0).choices(range(320), k=64)
 QUESTION = (Message(role="user", content="what is 2 plus 3 ? the quick brown fox jumps over the lazy dog"),)
 
 
